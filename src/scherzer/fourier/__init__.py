@@ -1,0 +1,1 @@
+"""Grids, cropping, shells, filters, slices and shifts in Fourier space."""

@@ -1,0 +1,1 @@
+"""Rotations, orientation grids and point groups."""

@@ -1,0 +1,1 @@
+"""One scoring engine for every alignment: 2D classes, ab initio and refinement."""

@@ -1,0 +1,1 @@
+"""Particles to map: ab initio, refinement, masks, FSC, sharpening."""

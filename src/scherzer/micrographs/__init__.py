@@ -1,0 +1,1 @@
+"""Movie to micrograph with its numbers: motion, CTF, condition, contrast."""

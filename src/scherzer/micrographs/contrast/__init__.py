@@ -1,0 +1,1 @@
+"""Micrographs classed by contrast: the network and its physical rival."""

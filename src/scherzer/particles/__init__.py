@@ -1,0 +1,1 @@
+"""Micrograph to particles: picking, extraction, 2D classification, class selection."""

@@ -1,0 +1,1 @@
+"""Figures, tables, the self-contained page and the machine-readable results."""

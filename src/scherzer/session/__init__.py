@@ -1,0 +1,1 @@
+"""The folder on disk: settings, stages, resume, workers."""

@@ -1,0 +1,1 @@
+"""A microscope session whose truth is known."""

@@ -1,0 +1,1 @@
+"""Subsets with their lineage, experiments, statistics and the verdict."""
