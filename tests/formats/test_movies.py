@@ -1,0 +1,128 @@
+"""Exposures: movies and micrographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from scherzer.formats.errors import BadInput
+from scherzer.formats.movies import open_exposure, read_gain, write_tiff_movie
+from scherzer.formats.mrc import write_mrc
+
+
+@pytest.fixture
+def counts() -> np.ndarray:
+    return np.random.default_rng(1).poisson(4.0, (3, 70, 80)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["m.mrc", "m.mrcs", "m.tif", "m.tiff"])
+def test_a_movie_round_trips(tmp_path: Path, counts: np.ndarray, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix.startswith(".tif"):
+        write_tiff_movie(path, counts, 1.06)
+    else:
+        write_mrc(path, counts.astype(np.int16), 1.06, "stack")
+    movie = open_exposure(path)
+    assert (movie.frame_count, movie.shape) == (3, (70, 80))
+    assert movie.pixel_size_A == pytest.approx(1.06, abs=1e-4)
+    frames = movie.read()
+    assert frames.dtype == np.float32
+    np.testing.assert_array_equal(frames, counts)
+
+
+@pytest.mark.parametrize("name", ["m.mrc", "m.tif"])
+def test_a_micrograph_is_a_movie_of_one_frame(tmp_path: Path, counts: np.ndarray, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, counts[0])
+    else:
+        write_mrc(path, counts[0], 1.0)
+    movie = open_exposure(path)
+    assert movie.frame_count == 1
+    np.testing.assert_array_equal(movie.read(), counts[:1])
+
+
+def test_tiff_without_a_microscopes_resolution_has_no_pixel_size(tmp_path: Path, counts: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", counts[0], resolution=(72, 72), resolutionunit="INCH")
+    assert open_exposure(tmp_path / "a.tif").pixel_size_A is None
+
+
+def test_a_multi_page_file_as_acquisition_programs_write_it(tmp_path: Path, counts: np.ndarray) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for frame in counts:
+            writer.write(frame, contiguous=False, compression="lzw")
+    np.testing.assert_array_equal(open_exposure(path).read(), counts)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [(0.0, "zero everywhere"), (7.5, "value 7.5 everywhere"), (np.nan, "not numbers"), (np.inf, "not numbers")],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["m.mrc", "m.tif"])
+def test_an_exposure_without_a_picture(tmp_path: Path, name: str, values: float, reason: str) -> None:
+    path = tmp_path / name
+    image = np.full((70, 80), values, np.float32)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, image)
+    else:
+        write_mrc(path, image, 1.0)
+    movie = open_exposure(path)
+    with pytest.raises(BadInput, match=reason):
+        movie.read()
+
+
+def test_broken_tiffs_are_named(tmp_path: Path, counts: np.ndarray) -> None:
+    path = tmp_path / "a.tif"
+    write_tiff_movie(path, counts, 1.0, "none")
+    whole = path.read_bytes()
+    assert open_exposure(path).frame_count == 3
+    for name, content in {
+        "cut.tif": whole[: len(whole) // 2],
+        "short.tif": whole[:-10],
+        "text.tif": b"not an image\n" * 50,
+        "empty.tif": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadInput, match=name) as caught:
+            open_exposure(tmp_path / name).read()
+        assert "\n" not in str(caught.value)
+
+
+def test_colour_thumbnails_and_other_kinds_are_refused(tmp_path: Path, counts: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((70, 80, 3), np.uint8), photometric="rgb")
+    with pytest.raises(BadInput, match="grey images"):
+        open_exposure(tmp_path / "rgb.tif")
+    write_mrc(tmp_path / "small.mrc", counts[0, :20, :20], 1.0)
+    with pytest.raises(BadInput, match="only 20 x 20 px"):
+        open_exposure(tmp_path / "small.mrc")
+    with pytest.raises(BadInput, match=r"ending in \.jpg"):
+        open_exposure(tmp_path / "a.jpg")
+    for name in ("none.tif", "none.mrc"):
+        with pytest.raises(BadInput, match="no such file"):
+            open_exposure(tmp_path / name)
+
+
+def test_gain_must_fit_the_movie(tmp_path: Path) -> None:
+    gain = np.ones((70, 80), np.float32)
+    gain[3, 4] = 0
+    write_mrc(tmp_path / "gain.mrc", gain, 1.0)
+    np.testing.assert_array_equal(read_gain(tmp_path / "gain.mrc", (70, 80)), gain)
+    with pytest.raises(BadInput, match="1 x 70 x 80"):
+        read_gain(tmp_path / "gain.mrc", (80, 70))
+    write_mrc(tmp_path / "zero.mrc", 0 * gain, 1.0)
+    with pytest.raises(BadInput, match="no usable values"):
+        read_gain(tmp_path / "zero.mrc", (70, 80))
+
+
+def test_a_real_micrograph_is_read() -> None:
+    path = Path(__file__).parents[3] / "shared/real/apoferritin-10146/micrographs/May08_03.05.02.mrc"
+    if not path.exists():
+        pytest.skip(f"real data absent: {path.name}")
+    movie = open_exposure(path)
+    assert (movie.frame_count, movie.shape, movie.pixel_size_A) == (1, (1200, 1240), 1.5)
+    assert movie.read().std() == pytest.approx(6550.8, abs=1)
