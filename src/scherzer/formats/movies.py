@@ -170,6 +170,7 @@ def _open_tiff(path: Path) -> Movie:
                 for page in (first, pages[-1])
                 for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)
             )
+            complete = _page_list_ends(handle)
             pixel_size_A = _tiff_pixel_size(first)
     except Exception as error:
         raise BadInput(path, f"is not a readable TIFF ({_one_line(error)})", COPY_AGAIN) from error
@@ -199,7 +200,7 @@ def _frame_pages(handle: tifffile.TiffFile) -> list[Any]:
 
 def _page_list_ends(handle: tifffile.TiffFile) -> bool:
     """Return whether the last page says that it is the last; a cut file would otherwise pass as a shorter movie."""
-    handle.filehandle.seek(handle.pages.next_page_offset)
+    handle.filehandle.seek(handle.pages.next_page_offset or 0)
     form = handle.tiff.offsetformat
     return bool(struct.unpack(form, handle.filehandle.read(struct.calcsize(form)))[0] == 0)
 
