@@ -83,7 +83,7 @@ def test_broken_tiffs_are_named(tmp_path: Path, counts: np.ndarray) -> None:
     assert open_exposure(path).frame_count == 3
     for name, content in {
         "cut.tif": whole[: len(whole) // 2],
-        "short.tif": whole[:-10],
+        "short.tif": whole[:-100],
         "text.tif": b"not an image\n" * 50,
         "empty.tif": b"",
     }.items():
