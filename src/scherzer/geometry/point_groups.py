@@ -1,0 +1,72 @@
+"""Point groups in RELION's setting."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+_Z, _X = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
+_GENERATORS = {  # (order, axis), as RELION's table of symmetries states them
+    "T": ((3, _Z), (2, (0.0, 0.816496581, 0.577350269))),
+    "O": ((4, _Z), (3, (1.0, 1.0, 1.0))),
+    "I": ((2, _Z), (5, (0.525731112, 0.0, 0.850650808)), (3, (0.0, 0.356822090, 0.934172359))),
+}
+
+
+def parse_symmetry(name: str) -> str:
+    """Return the point group's name as scherzer writes it: C1, Cn, Dn, T, O or I.
+
+    Raises
+    ------
+    ValueError
+        If no such point group is known.
+    """
+    clean = name.strip().upper()
+    clean = {"I2": "I"}.get(clean, clean)
+    if clean in _GENERATORS:
+        return clean
+    match = re.fullmatch(r"([CD])(\d{1,3})", clean)
+    if match and int(match[2]) >= (1 if match[1] == "C" else 2):
+        return f"{match[1]}{int(match[2])}"
+    raise ValueError(f"unknown symmetry {name!r}: give C1, C2, ..., D2, D3, ..., T, O or I")
+
+
+@lru_cache(maxsize=32)
+def point_group(symmetry: str) -> Tensor:
+    """Return the operators of a point group, ``(g, 3, 3)`` float32, the identity first.
+
+    n-folds along z; for D a 2-fold along x; O with 4-folds along x, y and z; T with a 3-fold along z; I with 2-folds
+    along x, y and z (RELION's I2).
+
+    Raises
+    ------
+    ValueError
+        If the symmetry is unknown.
+    """
+    name = parse_symmetry(symmetry)
+    if name in _GENERATORS:
+        generators = _GENERATORS[name]
+    else:
+        order = int(name[1:])
+        generators = ((order, _Z),) + (((2, _X),) if name[0] == "D" else ())
+    steps = [_rotation(order, axis) for order, axis in generators]
+    elements = [np.eye(3)]
+    for element in elements:  # grows while it is walked: closure under the generators
+        for step in steps:
+            product = step @ element
+            if not any(np.allclose(product, known, atol=1e-6) for known in elements):
+                elements.append(product)
+    group = np.stack(elements)
+    # Entries that stand for integers are made exact, so that permutations of the axes stay on the grid.
+    group = np.where(np.abs(group - group.round()) < 1e-6, group.round(), group)
+    return torch.from_numpy(group).float()
+
+
+def _rotation(order: int, axis: tuple[float, float, float]) -> np.ndarray:
+    direction = np.asarray(axis) / np.linalg.norm(axis)
+    return np.asarray(Rotation.from_rotvec(2 * np.pi / order * direction).as_matrix())
