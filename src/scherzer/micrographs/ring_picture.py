@@ -1,0 +1,68 @@
+"""A picture of a spectrum beside its fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scherzer.micrographs.ctf_search import Astigmatic
+from scherzer.micrographs.fit_resolution import CtfProfile
+from scherzer.micrographs.ring_model import Aberration, FlatSpectrum
+from scherzer.micrographs.spectrum import Spectrum, frequency_grid
+
+# Larger pictures are averaged down to this side.
+PICTURE_PX = 512
+
+
+@dataclass(frozen=True)
+class RingPicture:
+    """Values ``(s, s)`` in 0 to 1 and the pixel size that puts the edge at ``1 / (2 pixel_size_A)``."""
+
+    values: Tensor
+    pixel_size_A: float
+
+
+def interpolate(at_per_A: Tensor, frequency_per_A: Tensor, values: Tensor) -> Tensor:
+    """Interpolate ``(m,)`` values linearly at frequencies of any shape, constant beyond both ends."""
+    step = frequency_per_A[1] - frequency_per_A[0]
+    position = ((at_per_A - frequency_per_A[0]) / step).clamp(0, len(values) - 1.001)
+    lower = position.long()
+    share = position - lower
+    return values[lower] * (1 - share) + values[lower + 1] * share
+
+
+def ring_picture(
+    spectrum: Spectrum,
+    flat: FlatSpectrum,
+    profile: CtfProfile,
+    optics: Aberration,
+    defocus: Astigmatic,
+    fit_resolution_A: float,
+) -> RingPicture:
+    """Draw the spectrum, background removed, in the left half, and the rings of the fit in the right half.
+
+    The data are smoothed over 3 px and scaled at each frequency to the depth of rings and noise together, so that
+    rings show at all frequencies. The model ends at the fit resolution.
+    """
+    size = spectrum.power.shape[-1]
+    kx, ky = frequency_grid(size, spectrum.pixel_size_A, spectrum.power.device)
+    radius = torch.hypot(kx, ky)
+    k = flat.frequency_per_A
+    inside = (radius >= k[0]) & (radius <= k[-1])
+
+    relative = spectrum.power / torch.exp(interpolate(radius, k, flat.background.mean(0))).clamp_min(1e-30) - 1
+    smooth = torch.nn.functional.avg_pool2d(relative[None, None], 3, 1, 1)[0, 0]
+    spread = torch.sqrt(profile.model.square() * 2 + smooth[radius > 0.8 * k[-1]].var())
+    data = smooth / (2 * interpolate(radius, k, spread)).clamp_min(1e-6)
+
+    directions = defocus.towards(torch.atan2(ky, kx))
+    phase = interpolate(radius, k, optics.per_defocus) * directions + interpolate(radius, k, optics.rest_rad)
+    model = -torch.cos(2 * phase) * (radius <= 1 / fit_resolution_A)
+
+    values = torch.where(kx < 0, data, 0.8 * model)
+    values = (0.5 + 0.5 * torch.where(inside, values, torch.zeros_like(values))).clamp(0, 1)
+    if size > PICTURE_PX:
+        values = torch.nn.functional.interpolate(values[None, None], size=(PICTURE_PX, PICTURE_PX), mode="area")[0, 0]
+    return RingPicture(values, spectrum.pixel_size_A)
