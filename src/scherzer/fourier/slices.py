@@ -250,12 +250,8 @@ def volume_from_sums(entries: Tensor, grid: SliceGrid) -> Tensor:
     padded = PADDING * grid.box
     transform = entries.new_zeros((padded, padded, padded // 2 + 1))
     reach = min(grid.extent, padded // 2 - 1)
-    side = torch.arange(-reach, reach + 1, device=entries.device)
-    inner = entries[
-        grid.extent - reach : grid.extent + reach + 1, grid.extent - reach : grid.extent + reach + 1, 1 : reach + 2
-    ]
-    transform[
-        (side % padded)[:, None, None], (side % padded)[None, :, None], torch.arange(reach + 1)[None, None, :]
-    ] = inner
+    rows = (torch.arange(-reach, reach + 1, device=entries.device)) % padded
+    side = slice(grid.extent - reach, grid.extent + reach + 1)
+    transform[rows[:, None], rows[None, :], : reach + 1] = entries[side, side, 1 : reach + 2]
     volume = pad_or_cut(centred_irfftn(transform), grid.box)
     return volume / sinc2_correction(grid.box, volume.device)
