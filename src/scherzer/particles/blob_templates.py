@@ -21,7 +21,7 @@ def radius_grid(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.sqrt(x * x + y * y)
 
 
-def template_bank(transfer: Tensor, shape: tuple[int, int], diameter_px: float) -> list[Tensor]:
+def template_bank(transfer: Tensor, shape: tuple[int, ...], diameter_px: float) -> list[Tensor]:
     """Return the images ``(h, w)``, centred on pixel (0, 0), of projected balls and shells of about a diameter.
 
     Parameters

@@ -100,7 +100,7 @@ def extract_particles(
         _finish(
             *_cut(image, rows, columns, raw_box_px), rows, columns, background, working_background, settings, generator
         )
-        for rows, columns in zip(y[kept].split(BATCH), x[kept].split(BATCH), strict=True)
+        for rows, columns in zip(torch.split(y[kept], BATCH), torch.split(x[kept], BATCH), strict=True)
         if len(rows)
     ]
     images = torch.cat(batches) if batches else image.new_zeros(0, working_box_px, working_box_px)
@@ -144,6 +144,7 @@ def normalise(images: Tensor, background: Tensor, usable: Tensor | None = None) 
     weight = weight.expand(n, -1).to(images.dtype)
     flat = images.reshape(n, -1)
     normal = torch.einsum("np,pi,pj->nij", weight, basis, basis)
+    normal = normal + 1e-6 * box**2 * torch.eye(3, device=images.device)  # a background of few pixels stays solvable
     plane = torch.linalg.solve(normal, torch.einsum("np,pi->ni", weight * flat, basis))
     flat = flat - plane @ basis.T
     deviation = torch.sqrt((weight * flat**2).sum(1) / weight.sum(1).clamp(min=1))
@@ -206,4 +207,5 @@ def _centre_and_crop(images: Tensor, move_y: Tensor, move_x: Tensor, box_px: int
     kx = torch.arange(half + 1, device=images.device) / raw
     turn = ky[:, None] * move_y.float()[:, None, None] + kx * move_x.float()[:, None, None]
     spectrum = spectrum * torch.polar(torch.ones_like(turn), 2 * torch.pi * turn)
-    return torch.fft.irfft2(spectrum, s=(box_px, box_px)) * (box_px / raw) ** 2
+    cropped: Tensor = torch.fft.irfft2(spectrum, s=(box_px, box_px)) * (box_px / raw) ** 2
+    return cropped

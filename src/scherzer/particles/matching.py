@@ -116,4 +116,5 @@ def subpixel(score: Tensor, peaks: Peaks) -> tuple[Tensor, Tensor]:
 
 def _correlate(kernel_hat: Tensor, image_hat: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
     """Sum of kernel times image about every pixel, from their transforms."""
-    return torch.fft.irfft2(kernel_hat.conj() * image_hat, s=tuple(shape))
+    sums: Tensor = torch.fft.irfft2(kernel_hat.conj() * image_hat, s=tuple(shape))
+    return sums

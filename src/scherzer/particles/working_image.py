@@ -108,7 +108,8 @@ def shrink(image: Tensor, factor: float) -> Tensor:
     full = torch.fft.rfft2(image)
     half = rows // 2
     cropped = torch.cat([full[:half], full[-half:]])[:, : columns // 2 + 1]
-    return torch.fft.irfft2(cropped, s=(rows, columns)) * (rows * columns / image.numel())
+    small: Tensor = torch.fft.irfft2(cropped, s=(rows, columns)) * (rows * columns / image.numel())
+    return small
 
 
 def contamination(image: Tensor, diameter_px: float) -> Tensor:
@@ -143,7 +144,8 @@ def gaussian_blur(image: Tensor, sigma_px: float) -> Tensor:
     ky = torch.fft.fftfreq(image.shape[0], device=image.device)[:, None]
     kx = torch.fft.rfftfreq(image.shape[1], device=image.device)[None]
     gain = torch.exp(-2 * (math.pi * sigma_px) ** 2 * (kx**2 + ky**2))
-    return torch.fft.irfft2(torch.fft.rfft2(image) * gain, s=image.shape)
+    blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * gain, s=image.shape)
+    return blurred
 
 
 def radial_mean(values: Tensor, radius: Tensor, radius_max: float) -> Tensor:
