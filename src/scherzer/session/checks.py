@@ -1,0 +1,53 @@
+"""What must hold before the first stage starts, so that nobody learns of a slip after an hour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from scherzer.formats.errors import BadInput
+from scherzer.formats.mrc import read_mrc_header
+from scherzer.geometry.point_groups import parse_symmetry
+from scherzer.session.acquisition import check_ranges, stated
+from scherzer.session.inputs import exposure_paths, header_pixel_size_A
+from scherzer.session.settings import SessionSettings
+
+# Without these, micrographs cannot be worked on; the diameter is needed from picking on.
+NEEDED_FOR_MICROGRAPHS = ("pixel_size_A", "voltage_kV", "cs_mm")
+NEEDED_FOR_PARTICLES = (*NEEDED_FOR_MICROGRAPHS, "diameter_A")
+
+
+def completed(settings: SessionSettings, needed: tuple[str, ...]) -> SessionSettings:
+    """Fill in from the headers what the user did not say, and refuse what cannot be.
+
+    Raises
+    ------
+    BadInput
+        Naming the option that is missing or wrong.
+    """
+    acquisition = settings.acquisition
+    paths = exposure_paths(settings.inputs)
+    if acquisition.pixel_size_A is None:
+        acquisition = replace(acquisition, pixel_size_A=header_pixel_size_A(paths))
+    try:
+        acquisition = replace(acquisition, symmetry=parse_symmetry(acquisition.symmetry))
+    except ValueError:
+        raise BadInput(
+            "--symmetry", f"unknown point group {acquisition.symmetry!r}", "give C1, Cn, Dn, T, O or I (for example D2)"
+        ) from None
+    check_ranges(acquisition)
+    for name in needed:
+        stated(acquisition, name)
+    if acquisition.gain is not None and not Path(acquisition.gain).is_file():
+        raise BadInput("--gain", f"no such file: {acquisition.gain}", "check the name")
+    if acquisition.initial_map is not None:
+        _check_map(Path(acquisition.initial_map))
+    return replace(settings, acquisition=acquisition)
+
+
+def _check_map(path: Path) -> None:
+    header = read_mrc_header(path)
+    if len(set(header.shape)) != 1:
+        raise BadInput("--initial-map", f"{path} is not a cube ({header.shape})", "give a map with three equal sides")
+    if header.pixel_size_A is None:
+        raise BadInput("--initial-map", f"{path} has no voxel size in its header", "set it")

@@ -1,0 +1,74 @@
+"""CTF: defocus, astigmatism and fit resolution of every micrograph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from scherzer.formats.mrc import write_mrc
+from scherzer.micrographs.ctf_estimation import CtfFit, CtfSettings, estimate_ctf
+from scherzer.physics.optics import Optics, optics_of_groups
+from scherzer.session.folder import Session
+from scherzer.session.items import Done, Job, Row
+from scherzer.session.settings import SessionSettings
+from scherzer.session.stages.context import Context, StageOutcome
+from scherzer.session.stages.images import read_micrograph
+from scherzer.session.stages.micrograph_stage import absolute_file, relative_file, run_micrograph_stage
+from scherzer.session.star_blocks import write_blocks
+
+
+@dataclass(frozen=True)
+class CtfTask:
+    """What the fit of one micrograph depends on besides its image."""
+
+    optics: dict[int, Optics]
+    settings: CtfSettings
+
+
+def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
+    """Fit the CTF of every accepted micrograph."""
+    table = session.read("motion")
+    task = CtfTask(optics_of_groups(table.optics), settings.ctf)
+    return run_micrograph_stage(session, "ctf", table, fit, task, context)[0]
+
+
+def fit(job: Job, folder: Path, task: CtfTask) -> Done:
+    """Fit one micrograph; the sum without dose weighting where there is one, for weighting bends the rings' heights."""
+    name = job.row.get("rlnMicrographNameNoDW") or job.row["rlnMicrographName"]
+    image = read_micrograph(absolute_file(folder, name))
+    found = estimate_ctf(image, task.optics[int(job.row["rlnOpticsGroup"])], task.settings)
+    picture, profile = folder / f"{job.name}.mrc", folder / f"{job.name}_profile.star"
+    write_mrc(picture, found.spectrum.numpy(), found.spectrum_pixel_size_A, "image")
+    write_blocks({"ctf_profile": profile_table(found)}, profile)
+    files = {"rlnCtfImage": relative_file(folder, picture), "sczCtfProfile": relative_file(folder, profile)}
+    return Done(columns={**columns_of(found), **files}, files=(picture, profile))
+
+
+def columns_of(found: CtfFit) -> Row:
+    """Return a fit as STAR columns, RELION's units."""
+    return {
+        "rlnDefocusU": found.defocus_u_A,
+        "rlnDefocusV": found.defocus_v_A,
+        "rlnDefocusAngle": math.degrees(found.defocus_angle_rad),
+        "rlnCtfAstigmatism": found.defocus_u_A - found.defocus_v_A,
+        "rlnPhaseShift": math.degrees(found.phase_shift_rad),
+        "rlnCtfFigureOfMerit": found.score,
+        "rlnCtfMaxResolution": found.fit_resolution_A,
+        "sczCtfConfidence": found.confidence,
+        "sczCtfDirectionalLoss": found.directional_loss,
+    }
+
+
+def profile_table(found: CtfFit) -> pd.DataFrame:
+    """Return the curves of a fit."""
+    return pd.DataFrame(
+        {
+            "sczFrequencyPerA": found.profile.frequency_per_A.numpy(),
+            "sczCtfData": found.profile.data.numpy(),
+            "sczCtfModel": found.profile.model.numpy(),
+            "sczCtfAgreement": found.profile.agreement.numpy(),
+        }
+    )
