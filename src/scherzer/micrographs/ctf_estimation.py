@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scherzer.micrographs.ctf_search import Astigmatic, Candidate, exhaustive_search, refine, ring_envelope
+from scherzer.micrographs.ctf_polish import polish
+from scherzer.micrographs.ctf_search import (
+    Candidate,
+    chance_correlation,
+    exhaustive_search,
+    refine,
+    ring_envelope,
+    separation_A,
+)
 from scherzer.micrographs.fit_resolution import CtfProfile, directional_loss, fit_resolution_A, ring_profile
 from scherzer.micrographs.ring_model import Aberration, FlatSpectrum, aberration, flatten
 from scherzer.micrographs.ring_picture import ring_picture
@@ -22,8 +30,6 @@ SECTORS = 36
 USABLE_EDGE = 0.95
 # Peaks followed to their optimum. The second gives the confidence.
 CANDIDATES = 4
-# Rounds of envelope and fit at full band.
-POLISH_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class CtfSettings:
     smallest_tile_A: float = 717.0
     largest_tile_A: float = 1434.0
     finest_pixel_A: float = 1.4
-    rings_confidence: float = 0.4
+    rings_confidence: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,8 @@ class CtfFit:
     directional_loss : float
         0 where the signal reaches equally far in all directions, towards 1 where drift has smeared it.
     spectrum : Tensor
-        ``(s, s)`` in 0 to 1 for display, zero frequency at the centre: left half data, right half model.
+        ``(s, s)`` in 0 to 1 for display, zero frequency at the centre: left half data, upper right
+        quarter their average along lines of equal phase, lower right the fit.
     spectrum_pixel_size_A : float
         The spectrum's edge is at ``1 / (2 spectrum_pixel_size_A)``.
     profile : CtfProfile
@@ -184,14 +191,18 @@ def _fit(spectrum: Spectrum, optics: Optics, settings: CtfSettings) -> CtfFit:
     best, second = _search(flat, rings, settings)
     confidence = max(0.0, 1 - max(second, 0.0) / best.correlation) if best.correlation > 0 else 0.0
     seen = confidence >= settings.rings_confidence
-    defocus = _polish(spectrum, optics, settings, best.defocus) if seen else best.defocus
+    defocus = best.defocus
+    if seen:
+        defocus = polish(
+            *_band(spectrum, optics, settings, settings.max_resolution_A), defocus, settings.max_astigmatism_A
+        )
 
     everything, rings = _band(spectrum, optics, settings, 2 * spectrum.pixel_size_A)
     cs_wavelength2_A = optics.cs_mm * MM_TO_A * float(electron_wavelength_A(optics.voltage_kV)) ** 2
     profile = ring_profile(everything, rings, defocus, cs_wavelength2_A)
     coarse_end_A = float(1 / profile.frequency_per_A[0])
     resolution_A = fit_resolution_A(profile) if seen else coarse_end_A
-    picture = ring_picture(spectrum, everything, profile, rings, defocus, resolution_A)
+    picture = ring_picture(spectrum, everything, profile, rings, defocus, cs_wavelength2_A, resolution_A)
     half_difference = math.hypot(defocus.cosine_A, defocus.sine_A)
     return CtfFit(
         defocus_u_A=defocus.mean_A + half_difference,
@@ -226,30 +237,23 @@ def _band(spectrum: Spectrum, optics: Optics, settings: CtfSettings, fine_A: flo
     return flat, phases
 
 
+def _defocus_grid(rings: Aberration, settings: CtfSettings, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the mean defoci and half astigmatisms to try; steps turn the ring phase by an eighth at the band's end."""
+    step_A = math.pi / 8 / float(rings.per_defocus[-1])
+    means = torch.arange(settings.min_defocus_A, settings.max_defocus_A + step_A, step_A, device=device)
+    return means, torch.arange(0, settings.max_astigmatism_A / 2 + step_A, step_A, device=device)
+
+
 def _search(flat: FlatSpectrum, rings: Aberration, settings: CtfSettings) -> tuple[Candidate, float]:
     """Return the best fit and the correlation of the best one apart from it."""
-    # Steps of an eighth of a turn of the ring phase at the end of the band.
-    step_A = math.pi / 8 / float(rings.per_defocus[-1])
-    device = flat.modulation.device
-    grid = torch.arange(settings.min_defocus_A, settings.max_defocus_A + step_A, step_A, device=device)
-    halves = torch.arange(0, settings.max_astigmatism_A / 2 + step_A, step_A, device=device)
+    means, halves = _defocus_grid(rings, settings, flat.modulation.device)
     envelope = ring_envelope(flat)
+    chance = chance_correlation(flat, rings, means, envelope)
     found = [
-        refine(flat, rings, candidate.defocus, envelope, settings.max_astigmatism_A)
-        for candidate in exhaustive_search(flat, rings, grid, halves, CANDIDATES)
+        refine(flat, rings, candidate.defocus, envelope, settings.max_astigmatism_A, chance)
+        for candidate in exhaustive_search(flat, rings, means, halves, CANDIDATES)
     ]
     found.sort(key=lambda candidate: candidate.correlation, reverse=True)
-    apart_A = 4 * step_A
+    apart_A = separation_A(rings, halves) - float(halves[1])
     rivals = [c.correlation for c in found if abs(c.defocus.mean_A - found[0].defocus.mean_A) >= apart_A]
     return found[0], max(rivals, default=0.0)
-
-
-def _polish(spectrum: Spectrum, optics: Optics, settings: CtfSettings, start: Astigmatic) -> Astigmatic:
-    """Refine a fit over the full band, with the depth of the rings as the fit itself shows it."""
-    flat, rings = _band(spectrum, optics, settings, settings.max_resolution_A)
-    defocus = start
-    for _ in range(POLISH_ROUNDS):
-        model = rings.rings(defocus.towards(flat.angle_rad)[:, None]) @ flat.remover.T
-        envelope = ring_envelope(flat, model)
-        defocus = refine(flat, rings, defocus, envelope, settings.max_astigmatism_A).defocus
-    return defocus

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from scherzer.micrographs.ring_model import Aberration, FlatSpectrum
 
+# Width of the prior on the difference of the two defoci, A (CTFFIND's expected tolerated astigmatism: 200 to 500).
+ASTIGMATISM_TOLERANCE_A = 500.0
+
 
 @dataclass(frozen=True)
 class Astigmatic:
@@ -94,7 +97,6 @@ def exhaustive_search(
 ) -> list[Candidate]:
     """Try every mean defocus, astigmatism and angle of a grid, and return the best of each separate peak.
 
-    Peaks are separate where their rings are in antiphase at the end of the band.
 
     The correlation of an astigmatic model is the sum over directions of one-dimensional ones, so that the whole grid
     costs one matrix product and some look-ups.
@@ -108,6 +110,7 @@ def exhaustive_search(
     """
     envelope = ring_envelope(flat)
     cross, norm, power = scan(flat, optics, defocus_A, envelope)
+    chance = chance_correlation(flat, optics, defocus_A, envelope)
     step = float(defocus_A[1] - defocus_A[0])
     axes = torch.arange(0, torch.pi, torch.pi / 12, device=defocus_A.device)
     best = torch.full_like(defocus_A, -1)
@@ -117,13 +120,41 @@ def exhaustive_search(
         for axis in axes.tolist() if half > 0 else [0.0]:
             offset = torch.round(half * torch.cos(2 * (flat.angle_rad - axis)) / step).long()
             index = (grid + offset[:, None]).clamp(0, len(grid) - 1)
-            value = torch.gather(cross, 1, index).sum(0) / torch.sqrt(norm[index].sum(0) * power).clamp_min(1e-20)
+            raw = torch.gather(cross, 1, index).sum(0) / torch.sqrt(norm[index].sum(0) * power).clamp_min(1e-20)
+            value = raw - penalty(2 * half, raw, chance)
             better = value > best
             best = torch.where(better, value, best)
             astigmatism = torch.tensor([half, axis], device=best.device)
             choice = torch.where(better[:, None], astigmatism, choice)
-    apart = max(1, round(0.5 / float(optics.per_defocus[-1] / torch.pi) / step))
+    apart = max(1, round(separation_A(optics, half_astigmatism_A) / step))
     return [_candidate(defocus_A, best, choice, i) for i in separate_peaks(best, candidates, apart)]
+
+
+def chance_correlation(flat: FlatSpectrum, optics: Aberration, defocus_A: Tensor, envelope: Tensor) -> float:
+    """Return the standard deviation of the correlation with wrong defoci, from the median over the whole range."""
+    cross, norm, power = scan(flat, optics, defocus_A, envelope)
+    values = cross.sum(0) / torch.sqrt(norm * len(flat.angle_rad) * power).clamp_min(1e-20)
+    return float(1.48 * (values - values.median()).abs().median())
+
+
+def penalty(astigmatism_A: Tensor | float, correlation: Tensor, chance: float) -> Tensor:
+    """Return how much correlation an astigmatism must bring to be believed.
+
+    Minus the log of a Gaussian prior of width ``ASTIGMATISM_TOLERANCE_A``, in units of correlation: the log likelihood
+    is ``correlation^2 / (2 chance^2)``. Strong rings hardly feel it; weak ones would else be fitted to noise.
+    """
+    prior = (astigmatism_A / ASTIGMATISM_TOLERANCE_A) ** 2 / 2
+    return prior * chance**2 / correlation.detach().clamp_min(2 * chance + 1e-6)
+
+
+def separation_A(optics: Aberration, half_astigmatism_A: Tensor) -> float:
+    """Return how far apart the mean defoci of two different answers are, A.
+
+    Nearer ones differ by less than half a ring at the end of the band in some direction: where drift leaves rings in
+    one direction only, a different mean with a different astigmatism is the same answer.
+    """
+    half_ring_A = torch.pi / 2 / float(optics.per_defocus[-1])
+    return half_ring_A + float(half_astigmatism_A.max())
 
 
 def _candidate(defocus_A: Tensor, best: Tensor, choice: Tensor, index: int) -> Candidate:
@@ -146,11 +177,11 @@ def separate_peaks(values: Tensor, wanted: int, apart: int) -> list[int]:
 
 
 def refine(
-    flat: FlatSpectrum, optics: Aberration, start: Astigmatic, envelope: Tensor, max_astigmatism_A: float
+    flat: FlatSpectrum, optics: Aberration, start: Astigmatic, envelope: Tensor, max_astigmatism_A: float, chance: float
 ) -> Candidate:
     """Follow a candidate to its optimum in continuous defocus, astigmatism and angle (L-BFGS).
 
-    A wall keeps the astigmatism below its limit.
+    A wall keeps the astigmatism below its limit, and the prior of :func:`penalty` holds it where rings are weak.
     """
     weight = fit_weight(flat, envelope)
     power = (flat.modulation.square() @ weight).sum()
@@ -174,10 +205,11 @@ def refine(
         # The square root of a positive number: the norm itself has no gradient at zero, where every scan may start.
         astigmatism = 2 * scale * torch.sqrt(parameters[1:].square().sum() + 1e-6)
         excess = torch.relu(astigmatism / max_astigmatism_A - 1)
-        loss = -correlation() + 10 * excess.square()
+        value = correlation()
+        loss = -value + penalty(astigmatism, value, chance) + 10 * excess.square()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)  # type: ignore[arg-type,no-untyped-call]
     mean, c, s = (scale * parameters.detach()).tolist()
     return Candidate(Astigmatic(mean, c, s), float(correlation().detach()))

@@ -43,30 +43,17 @@ class CtfProfile:
 
 
 def frequency_of_equal_phase(
-    frequency_per_A: Tensor, mean_defocus_A: float, defocus_A: Tensor, cs_wavelength2_A: float
+    frequency_per_A: Tensor, defocus_A: Tensor, other_defocus_A: Tensor, cs_wavelength2_A: float
 ) -> Tensor:
-    """Return where, at another defocus, the CTF has the phase it has at the mean defocus.
+    """Return where, at another defocus, the CTF has the phase that it has here; shapes broadcast.
 
     Solves ``z q - c q^2 / 2 = Z Q - c Q^2 / 2`` for ``q = k^2``, with ``c = Cs lambda^2``, in the form that stays
-    finite when Cs is zero. Beyond the turning point of the phase the frequency of the turning point is returned.
-
-    Parameters
-    ----------
-    frequency_per_A : Tensor
-        ``(m,)``.
-    defocus_A : Tensor
-        ``(n,)``.
-
-    Returns
-    -------
-    Tensor
-        ``(n, m)``, 1/A.
+    finite when Cs is zero. Where the other CTF never reaches the phase, the turning point of its phase is returned.
     """
     k2 = frequency_per_A.square()
-    phase = k2 * (mean_defocus_A - cs_wavelength2_A * k2 / 2)
-    defocus = defocus_A[:, None]
-    root = torch.sqrt((defocus.square() - 2 * cs_wavelength2_A * phase).clamp_min(0))
-    return torch.sqrt((2 * phase / (defocus + root)).clamp_min(0))
+    phase = k2 * (defocus_A - cs_wavelength2_A * k2 / 2)
+    root = torch.sqrt((other_defocus_A.square() - 2 * cs_wavelength2_A * phase).clamp_min(0))
+    return torch.sqrt((2 * phase / (other_defocus_A + root)).clamp_min(0))
 
 
 def equal_phase_average(values: Tensor, frequency_per_A: Tensor, at_per_A: Tensor) -> Tensor:
@@ -83,7 +70,7 @@ def ring_profile(flat: FlatSpectrum, optics: Aberration, defocus: Astigmatic, cs
     """Average a flattened spectrum along the lines of equal phase and compare it with the fitted rings."""
     k = flat.frequency_per_A
     directions = defocus.towards(flat.angle_rad)
-    at = frequency_of_equal_phase(k, defocus.mean_A, directions, cs_wavelength2_A)
+    at = frequency_of_equal_phase(k, torch.full_like(k, defocus.mean_A), directions[:, None], cs_wavelength2_A)
     rings = optics.rings(directions[:, None]) @ flat.remover.T
     data = equal_phase_average(flat.modulation, k, at)
     model = equal_phase_average(rings, k, at)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scherzer.micrographs.ctf_search import Astigmatic
-from scherzer.micrographs.fit_resolution import CtfProfile
+from scherzer.micrographs.fit_resolution import CtfProfile, frequency_of_equal_phase
 from scherzer.micrographs.ring_model import Aberration, FlatSpectrum
 from scherzer.micrographs.spectrum import Spectrum, frequency_grid
 
@@ -33,18 +33,26 @@ def interpolate(at_per_A: Tensor, frequency_per_A: Tensor, values: Tensor) -> Te
     return values[lower] * (1 - share) + values[lower + 1] * share
 
 
+def local_amplitude(values: Tensor) -> Tensor:
+    """Return the amplitude of an oscillation, from its mean square over a tenth of its ``(m,)`` samples."""
+    width = 2 * (len(values) // 20) + 1
+    square = torch.nn.functional.avg_pool1d(values.square()[None, None], width, 1, width // 2, count_include_pad=False)
+    return torch.sqrt(2 * square[0, 0]).clamp_min(1e-6)
+
+
 def ring_picture(
     spectrum: Spectrum,
     flat: FlatSpectrum,
     profile: CtfProfile,
     optics: Aberration,
     defocus: Astigmatic,
+    cs_wavelength2_A: float,
     fit_resolution_A: float,
 ) -> RingPicture:
-    """Draw the spectrum, background removed, in the left half, and the rings of the fit in the right half.
+    """Draw the data in the left half, their equal-phase average in the upper right quarter, the fit in the lower right.
 
-    The data are smoothed over 3 px and scaled at each frequency to the depth of rings and noise together, so that
-    rings show at all frequencies. The model ends at the fit resolution.
+    Data have their background removed, are smoothed over 3 px and scaled at each frequency to the depth of rings and
+    noise together, so that rings show at all frequencies. The model ends at the fit resolution.
     """
     size = spectrum.power.shape[-1]
     kx, ky = frequency_grid(size, spectrum.pixel_size_A, spectrum.power.device)
@@ -58,10 +66,12 @@ def ring_picture(
     data = smooth / (2 * interpolate(radius, k, spread)).clamp_min(1e-6)
 
     directions = defocus.towards(torch.atan2(ky, kx))
-    phase = interpolate(radius, k, optics.per_defocus) * directions + interpolate(radius, k, optics.rest_rad)
+    at = frequency_of_equal_phase(radius, directions, torch.full_like(radius, defocus.mean_A), cs_wavelength2_A)
+    average = interpolate(at, k, profile.data / local_amplitude(profile.data))
+    phase = interpolate(at, k, optics.per_defocus * defocus.mean_A + optics.rest_rad)
     model = -torch.cos(2 * phase) * (radius <= 1 / fit_resolution_A)
 
-    values = torch.where(kx < 0, data, 0.8 * model)
+    values = torch.where(kx < 0, data, torch.where(ky < 0, average, model) * 0.8)
     values = (0.5 + 0.5 * torch.where(inside, values, torch.zeros_like(values))).clamp(0, 1)
     if size > PICTURE_PX:
         values = torch.nn.functional.interpolate(values[None, None], size=(PICTURE_PX, PICTURE_PX), mode="area")[0, 0]

@@ -105,7 +105,8 @@ def _whole_plane(half_plane: Tensor) -> Tensor:
     right = half_plane[:, : size // 2]
     rows = -torch.arange(size, device=half_plane.device) % size
     left = half_plane[rows][:, 1:].flip(1)
-    return torch.fft.fftshift(torch.cat([right, left], dim=1), dim=(0, 1))
+    plane: Tensor = torch.fft.fftshift(torch.cat([right, left], dim=1), dim=(0, 1))
+    return plane
 
 
 def frequency_grid(size: int, pixel_size_A: float, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
