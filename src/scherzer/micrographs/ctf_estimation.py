@@ -17,7 +17,13 @@ from scherzer.micrographs.ctf_search import (
     ring_envelope,
     separation_A,
 )
-from scherzer.micrographs.fit_resolution import CtfProfile, directional_loss, fit_resolution_A, ring_profile
+from scherzer.micrographs.fit_resolution import (
+    DIRECTION_BAND_A,
+    CtfProfile,
+    directional_loss,
+    fit_resolution_A,
+    ring_profile,
+)
 from scherzer.micrographs.ring_model import Aberration, FlatSpectrum, aberration, flatten
 from scherzer.micrographs.ring_picture import ring_picture
 from scherzer.micrographs.spectrum import PolarSpectrum, Spectrum, polar_average, power_spectrum
@@ -212,7 +218,7 @@ def _fit(spectrum: Spectrum, optics: Optics, settings: CtfSettings) -> CtfFit:
         score=max(0.0, best.correlation),
         fit_resolution_A=resolution_A,
         confidence=confidence,
-        directional_loss=directional_loss(_polar(spectrum, 60.0, 2 * spectrum.pixel_size_A)),
+        directional_loss=directional_loss(_polar(spectrum, DIRECTION_BAND_A[0], 2 * spectrum.pixel_size_A)),
         spectrum=picture.values,
         spectrum_pixel_size_A=picture.pixel_size_A,
         profile=profile,

@@ -42,7 +42,9 @@ def polish(flat: FlatSpectrum, optics: Aberration, start: Astigmatic, max_astigm
         optimiser.zero_grad()
         defocus = DEFOCUS_UNIT_A * (parameters[0] + parameters[1] * cosine + parameters[2] * sine)
         sine_squared = (1 + optics.rings(defocus[:, None])) / 2
-        model = torch.log1p(torch.exp((parameters[3] - parameters[4] * k2).clamp_max(8)) * sine_squared)
+        model = torch.log1p(
+            torch.exp((parameters[3] - torch.nn.functional.softplus(parameters[4]) * k2).clamp_max(8)) * sine_squared
+        )
         misfit = (flat.modulation - model @ flat.remover.T).square() @ weight
         astigmatism = 2 * DEFOCUS_UNIT_A * torch.sqrt(parameters[1:3].square().sum() + 1e-6)
         loss: Tensor = misfit.sum() / norm + 10 * torch.relu(astigmatism / max_astigmatism_A - 1).square()

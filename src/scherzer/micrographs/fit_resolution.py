@@ -16,8 +16,8 @@ GOOD_AGREEMENT = 0.5
 # Width of the window in which agreement is measured, as the sigma of a Gaussian, in rings.
 WINDOW_RINGS = 0.75
 WINDOW_BINS = 4.0
-# Band of the power whose evenness over direction is judged, A: below the rings that drift takes first.
-DIRECTION_BAND_A = (60.0, 15.0)
+# Band of the power whose evenness over direction is judged, A: coarse enough to outlast a heavy drift.
+DIRECTION_BAND_A = (100.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,26 @@ def directional_loss(polar: PolarSpectrum) -> float:
     """Return how unevenly the signal is spread over direction: 0 for an even spectrum, towards 1 where it is smeared.
 
     Drift multiplies the spectrum by a sinc along its direction and so leaves signal only across it. Measured as the
-    two-fold harmonic of the power above noise between 60 and 15 A, where astigmatism has little effect.
+    two-fold harmonic of the power above noise between 100 and 20 A, relative to its mean; astigmatism has little effect
+    there. Needs no rings, which drift may have taken altogether. 0 where there is no signal above its own scatter,
+    because an empty image is not a drifted one.
+
+    Parameters
+    ----------
+    polar : PolarSpectrum
+        From 100 A or coarser to the edge, whose outer fifth is taken for noise.
     """
     k = polar.frequency_per_A
-    floor = float(polar.power[:, k > k[-1] * 0.8].mean())
+    floor = polar.power[:, k > k[-1] * 0.8].mean()
     band = (k >= 1 / DIRECTION_BAND_A[0]) & (k <= 1 / DIRECTION_BAND_A[1])
     count = polar.count[:, band]
     excess = ((polar.power[:, band] - floor) * count).sum(1) / count.sum(1).clamp_min(1e-6)
-    cosine, sine = torch.cos(2 * polar.angle_rad), torch.sin(2 * polar.angle_rad)
-    harmonic = 2 * torch.hypot((excess * cosine).mean(), (excess * sine).mean())
+    axes = torch.stack([torch.cos(2 * polar.angle_rad), torch.sin(2 * polar.angle_rad)])
+    harmonic = 2 * (axes @ excess) / len(excess)
+    rest = excess - excess.mean() - harmonic @ axes
+    error = float(rest.std()) / len(excess) ** 0.5
     mean = float(excess.mean())
-    return min(1.0, float(harmonic) / mean) if mean > 0 else 1.0
+    if mean <= 3 * error:
+        return 0.0
+    amplitude = max(float(harmonic.square().sum()) - 4 * error**2, 0.0) ** 0.5
+    return min(1.0, amplitude / mean)

@@ -73,8 +73,9 @@ def power_spectrum(
 ) -> Spectrum:
     """Average the power spectra of overlapping tiles (Welch's method with a sine taper).
 
-    The taper keeps the steps at the tiles' edges from leaking along the axes. Frequencies beyond
-    ``1 / (2 finest_pixel_A)`` are cut off, so that what follows costs the same at every pixel size.
+    The taper keeps the steps at the tiles' edges from leaking along the axes. Every tile counts alike, whatever its
+    variance, so that one with a carbon edge or a contaminant, whose spectrum has fringes of its own, is outvoted.
+    Frequencies beyond ``1 / (2 finest_pixel_A)`` are cut off, so that what follows costs the same at every pixel size.
 
     Parameters
     ----------
@@ -86,17 +87,29 @@ def power_spectrum(
     position = torch.arange(tile, device=image.device, dtype=torch.float32) + 0.5
     taper = torch.sin(torch.pi * position / tile)
     window = taper[:, None] * taper
-    scale = image.float().std().clamp_min(torch.finfo(torch.float32).tiny)
+    image = clip_outliers(image.float())
     keep = min(tile, 2 * round(tile * pixel_size_A / (2 * max(finest_pixel_A, pixel_size_A))))
     half = keep // 2
     rows = torch.cat([torch.arange(0, half), torch.arange(tile - half, tile)]).to(image.device)
     total = torch.zeros(keep, half + 1, device=image.device)
-    corners = [(y, x) for y in tile_starts(height, tile) for x in tile_starts(width, tile)]
-    for y, x in corners:
-        patch = image[y : y + tile, x : x + tile].float()
-        transform = torch.fft.rfft2((patch - patch.mean()) / scale * window, norm="ortho")
-        total += transform[rows, : half + 1].abs().square()
-    return Spectrum(_whole_plane(total / len(corners)), tile * pixel_size_A / keep)
+    least = 1e-3 * float(image.std())
+    for y in tile_starts(height, tile):
+        for x in tile_starts(width, tile):
+            patch = image[y : y + tile, x : x + tile]
+            spread = float(patch.std())
+            if spread > least:
+                transform = torch.fft.rfft2((patch - patch.mean()) / spread * window, norm="ortho")
+                total += transform[rows, : half + 1].abs().square()
+    return Spectrum(_whole_plane(total), tile * pixel_size_A / keep)
+
+
+def clip_outliers(image: Tensor) -> Tensor:
+    """Clip values beyond six robust standard deviations: hot pixels, cosmic rays, gold."""
+    sample = image.flatten()[:: max(1, image.numel() // 200_000)]
+    centre = sample.median()
+    spread = 1.48 * (sample - centre).abs().median()
+    reach = 6 * torch.maximum(spread, 0.1 * image.std())
+    return image.clamp(centre - reach, centre + reach)
 
 
 def _whole_plane(half_plane: Tensor) -> Tensor:
