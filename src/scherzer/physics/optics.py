@@ -35,10 +35,10 @@ class Optics:
     ) -> CtfParameters:
         """Return the CTF parameters of one image recorded with these optics; tensors of shape ``(1,)``."""
         return CtfParameters(
-            defocus_u_A=torch.tensor([defocus_u_A]),
-            defocus_v_A=torch.tensor([defocus_v_A]),
-            defocus_angle_rad=torch.tensor([defocus_angle_rad]),
-            phase_shift_rad=torch.tensor([phase_shift_rad]),
+            defocus_u_A=torch.tensor([float(defocus_u_A)]),
+            defocus_v_A=torch.tensor([float(defocus_v_A)]),
+            defocus_angle_rad=torch.tensor([float(defocus_angle_rad)]),
+            phase_shift_rad=torch.tensor([float(phase_shift_rad)]),
             wavelength_A=electron_wavelength_A(self.voltage_kV).reshape(1),
             cs_A=torch.tensor([self.cs_mm * MM_TO_A]),
             amplitude_contrast=torch.tensor([self.amplitude_contrast]),
@@ -48,13 +48,13 @@ class Optics:
 def optics_of_groups(optics: pd.DataFrame) -> dict[int, Optics]:
     """Return the optics of every group of a STAR table's optics block, at the micrograph's pixel size."""
     return {
-        int(group.rlnOpticsGroup): Optics(
-            pixel_size_A=float(group.rlnMicrographPixelSize),
-            voltage_kV=float(group.rlnVoltage),
-            cs_mm=float(group.rlnSphericalAberration),
-            amplitude_contrast=float(group.rlnAmplitudeContrast),
+        int(group["rlnOpticsGroup"]): Optics(
+            pixel_size_A=float(group["rlnMicrographPixelSize"]),
+            voltage_kV=float(group["rlnVoltage"]),
+            cs_mm=float(group["rlnSphericalAberration"]),
+            amplitude_contrast=float(group["rlnAmplitudeContrast"]),
         )
-        for group in optics.itertuples()
+        for group in optics.to_dict("records")
     }
 
 
