@@ -7,18 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from scherzer.particles.working_image import at_radius
+from scherzer.particles.radial import at_radius, radial_mean, radius_grid
 
 # A solid ball, a thick shell and a thin one; each over sizes that forgive a diameter off by a sixth.
 INNER_TO_OUTER = (0.0, 0.5, 0.75)
 RELATIVE_SIZES = (0.84, 0.92, 1.0, 1.1)
-
-
-def radius_grid(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return the distance in pixels from pixel (0, 0) on a periodic grid ``(h, w)``."""
-    y = torch.fft.fftfreq(shape[0], 1 / shape[0], device=like.device)[:, None]
-    x = torch.fft.fftfreq(shape[1], 1 / shape[1], device=like.device)[None]
-    return torch.sqrt(x * x + y * y)
 
 
 def template_bank(transfer: Tensor, shape: tuple[int, ...], diameter_px: float) -> list[Tensor]:
@@ -60,10 +53,8 @@ def averaged_template(image: Tensor, rows: Tensor, columns: Tensor, diameter_px:
         (columns[:, None, None] + offset) % image.shape[1],
     ].mean(0)
     radius = torch.sqrt((offset[:, None] ** 2 + offset**2).float())
-    bins = reach + 1
-    ring = radius.round().long().clamp(max=bins - 1).flatten()
-    profile = image.new_zeros(bins).index_add_(0, ring, window.flatten()) / torch.bincount(ring, minlength=bins)
-    return at_radius(profile, radius_grid(tuple(image.shape), image), float(bins - 1))
+    profile = radial_mean(window, radius, float(reach), bins=reach + 1)
+    return at_radius(profile, radius_grid(tuple(image.shape), image), float(reach))
 
 
 def _projected_shell(radius: Tensor, outer: float, inner_to_outer: float) -> Tensor:

@@ -5,33 +5,47 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scherzer.particles.matching import LocalSums, find_peaks, local_sums, match
-from scherzer.particles.working_image import WorkingImage
-
-NULL_IMAGES = 3
+from scherzer.particles.radial import at_radius, radial_mean, radius_grid
 
 
-def null_scores(working: WorkingImage, template: Tensor, sums: LocalSums, distance_px: float) -> list[Tensor]:
-    """Return the peak scores of a template in images of the same spectrum with random phases.
+def noise_image(amplitude: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Return an image ``(h, w)`` of random phases with a given amplitude spectrum ``(h, w // 2 + 1)``."""
+    white = torch.fft.rfft2(torch.randn(shape, generator=generator).to(amplitude.device))
+    image: Tensor = torch.fft.irfft2(amplitude * white, s=shape)
+    return image
 
-    The spectrum still holds the particles' own power, so in a crowded micrograph this noise is stronger than the real
-    one: the threshold errs to the strict side.
+
+def background_amplitude(image: Tensor, valid: Tensor, rows: Tensor, columns: Tensor, radius_px: float) -> Tensor:
+    """Estimate the amplitude spectrum of what lies between the particles, from the radial mean of its power.
+
+    Parameters
+    ----------
+    image, valid : Tensor
+        ``(h, w)``, the working image and its usable pixels.
+    rows, columns : Tensor
+        ``(n,)`` long, particles; circles about them are left out.
+    radius_px : float
+        Of those circles.
 
     Returns
     -------
-    list of Tensor
-        One ``(n,)`` for each of ``NULL_IMAGES`` images.
+    Tensor
+        ``(h, w // 2 + 1)``, to be multiplied by the transform of white noise of variance 1. Where particles leave less
+        than a tenth of the image they stay in: the noise is then overestimated, the threshold errs to the strict side.
     """
-    generator = torch.Generator().manual_seed(0)
-    amplitude = sums.image.abs()
-    found = []
-    for _ in range(NULL_IMAGES):
-        noise = torch.fft.rfft2(torch.randn(working.image.shape, generator=generator).to(working.image.device))
-        image = torch.fft.irfft2(amplitude * noise / noise.abs().clamp(min=1e-6), s=working.image.shape)
-        # the padding and the masked parts diluted the variance; the scores do not depend on the scale
-        null = local_sums(image * working.valid, working.valid, _radius(sums))
-        found.append(find_peaks(match(null, template), distance_px, floor=0.0).score)
-    return found
+    marks = torch.zeros_like(image)
+    marks[rows, columns] = 1.0
+    disc = (radius_grid(tuple(image.shape), image) <= radius_px).to(image.dtype)
+    covered = torch.fft.irfft2(torch.fft.rfft2(marks) * torch.fft.rfft2(disc), s=image.shape) > 0.5
+    free = torch.where(covered, 0.0, valid)
+    if float(free.sum()) < 0.1 * float(valid.sum()):
+        free = valid
+    mean = (free * image).sum() / free.sum()
+    power = torch.fft.rfft2(free * (image - mean)).abs() ** 2 / free.sum()
+    ky = torch.fft.fftfreq(image.shape[0], device=image.device)[:, None]
+    kx = torch.fft.rfftfreq(image.shape[1], device=image.device)[None]
+    k = torch.sqrt(kx**2 + ky**2)
+    return torch.sqrt(at_radius(radial_mean(power, k, float(k.max())), k, float(k.max())))
 
 
 def score_threshold(scores: Tensor, null: list[Tensor], false_fraction: float) -> float:
@@ -42,19 +56,19 @@ def score_threshold(scores: Tensor, null: list[Tensor], false_fraction: float) -
     scores : Tensor
         ``(n,)`` peak scores of the micrograph, descending.
     null : list of Tensor
-        Peak scores of randomised images of the same size.
+        Peak scores of noise images of the same size and mask.
     false_fraction : float
         The share.
+
+    Returns
+    -------
+    float
+        1 if no score is so high.
     """
     if not len(scores):
         return 1.0
     noise = torch.sort(torch.cat(null)).values
-    above = len(noise) - torch.searchsorted(noise, scores)
-    expected = above.float() / len(null)
+    expected = (len(noise) - torch.searchsorted(noise, scores)).float() / len(null)
     found = torch.arange(1, len(scores) + 1, device=scores.device)
     fine = torch.nonzero(expected <= false_fraction * found)
     return float(scores[fine[-1, 0]]) - 1e-6 if len(fine) else 1.0
-
-
-def _radius(sums: LocalSums) -> float:
-    return float(torch.sqrt(sums.window.sum() / torch.pi))

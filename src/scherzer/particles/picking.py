@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from scherzer.particles.blob_templates import averaged_template, template_bank
-from scherzer.particles.false_alarms import null_scores, score_threshold
-from scherzer.particles.matching import LocalSums, Peaks, find_peaks, local_sums, match, subpixel
+from scherzer.particles.false_alarms import background_amplitude, noise_image, score_threshold
+from scherzer.particles.flat_image import density, dirt_mask, minus_plane, shrink, standardise
+from scherzer.particles.matching import LocalSums, Window, fit_template, local_sums, match, round_window
+from scherzer.particles.peaks import Peaks, find_peaks, running_maximum, subpixel
 from scherzer.particles.working_image import WorkingImage, prepare_working_image
 from scherzer.physics.ctf import CtfParameters
 from scherzer.physics.optics import Optics
 
-# Working pixels per diameter: enough to place a centre to a tenth of a pixel, few enough to be quick.
+# Working pixels per diameter: enough to place a centre to a fraction of a pixel, few enough to be quick.
 PIXELS_PER_DIAMETER = 20
 # Radius of the matching window in diameters: the particle and the fringe around it, not the neighbour.
 WINDOW_RADIUS = 0.6
-# The template averaged from this micrograph settles after two rounds.
-TEMPLATE_ROUNDS = 2
+# The template averaged from this micrograph, and the noise between its particles, settle in two rounds.
+ROUNDS = 2
 STRONGEST = 60
 FEWEST_FOR_A_TEMPLATE = 12
+# Noise is scored over at least so many pixels, so that small micrographs have a smooth false alarm rate too.
+NOISE_PIXELS = 500_000
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,16 @@ class PickSettings:
     min_distance_diameters : float
         Least distance between two picks, in diameters.
     false_fraction : float
-        Share of picks that may be expected from noise; sets the threshold by way of randomised images.
-    max_energy_ratio : float
-        Picks with more energy than this times the median pick are taken for contamination.
+        Share of picks that may be expected from noise; noise images set the threshold accordingly.
+    min_power, max_power : float
+        Picks whose power, in units of the median pick's, is below or above are taken for fringes between particles
+        and for contamination. Shape and power are judged apart: a crystal can be round, a particle is never so thick.
     """
 
     min_distance_diameters: float = 0.6
     false_fraction: float = 0.02
-    max_energy_ratio: float = 3.0
+    min_power: float = 0.25
+    max_power: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -53,17 +60,34 @@ class Picks:
         Column and row of the centre in the micrograph, pixels from 0, with fractions.
     score : Tensor
         Normalised cross-correlation with this micrograph's mean particle, 0 to 1: shape.
-    energy : Tensor
-        Variance in the window over that of the median pick: strength.
+    power : Tensor
+        Power of that mean particle in the pick, over that of the median pick: strength.
     """
 
     x_px: Tensor
     y_px: Tensor
     score: Tensor
-    energy: Tensor
+    power: Tensor
 
     def __len__(self) -> int:
         return len(self.x_px)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Lengths in working pixels."""
+
+    diameter: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A working image with all that matching needs of it."""
+
+    working: WorkingImage
+    window: Window
+    sums: LocalSums
 
 
 def pick_blobs(
@@ -87,62 +111,109 @@ def pick_blobs(
     Returns
     -------
     Picks
-        Those within the micrograph whose window is at least 60 % inside it; empty if nothing beats noise.
+        Those of whose window at least 60 % lies in the micrograph and off its dirt; empty if nothing beats noise.
 
     Raises
     ------
     ValueError
-        If the diameter is not positive, or is under five pixels or more than half of the image.
+        If the diameter is under five pixels or more than half of the image.
 
     Notes
     -----
-    Balls and shells of about the diameter, as the optics would show them, compete by the correlation of their best
-    matches; the mean of the winner's picks, averaged over angles, is the template of the next round. The threshold is
-    where the same template finds few peaks in images with the same spectrum and random phases.
+    Balls and shells of about the diameter, as the optics would show them, compete by how far their best matches exceed
+    those in noise. The winner's picks, averaged over angles, are the template of the next round. The threshold is where
+    the same template would find a given share of the picks in noise of the spectrum between the particles.
     """
     settings = settings or PickSettings()
     _check_diameter(image, optics.pixel_size_A, diameter_A)
-    image = image.to(torch.float32)
-    working = prepare_working_image(image, optics.pixel_size_A, ctf, diameter_A, diameter_A / PIXELS_PER_DIAMETER)
-    diameter_px = diameter_A / working.pixel_size_A
-    distance_px = settings.min_distance_diameters * diameter_px
-    sums = local_sums(working.image, working.valid, WINDOW_RADIUS * diameter_px)
-    template, score, peaks = _settle_template(working, sums, diameter_px, distance_px)
+    target_A = max(optics.pixel_size_A, diameter_A / PIXELS_PER_DIAMETER)
+    small = standardise(shrink(minus_plane(image.float()), optics.pixel_size_A / target_A))
+    scale_y, scale_x = image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]
+    pixel_A = optics.pixel_size_A * math.sqrt(scale_x * scale_y)
+    scale = _Scale(diameter_A / pixel_A, settings.min_distance_diameters * diameter_A / pixel_A)
 
-    threshold = score_threshold(peaks.score, null_scores(working, template, sums, distance_px), settings.false_fraction)
-    peaks = peaks[peaks.score > threshold]
-    energy = (sums.energy / sums.count)[peaks.row, peaks.column]
-    energy = energy / energy.median() if len(peaks) else energy
-    believable = energy < settings.max_energy_ratio
-    row, column = subpixel(score, peaks)
+    field = _field(small, torch.zeros_like(small, dtype=torch.bool), pixel_A, ctf, scale)
+    template, found = _best_of_bank(field, scale)
+    dirt = _dirt(small, found, scale)
+    if bool(dirt.any()):
+        field = _field(small, dirt, pixel_A, ctf, scale)
+    score, found = _refined(field, template, found, scale, settings.false_fraction)
+
+    row, column = subpixel(score, found)
+    power = _relative_power(field, found)
+    believable = (power >= settings.min_power) & (power <= settings.max_power)
     return Picks(
-        (column * working.scale_x)[believable],
-        (row * working.scale_y)[believable],
-        peaks.score[believable],
-        energy[believable],
+        (column * scale_x)[believable], (row * scale_y)[believable], found.score[believable], power[believable]
     )
 
 
-def _settle_template(
-    working: WorkingImage, sums: LocalSums, diameter_px: float, distance_px: float
-) -> tuple[Tensor, Tensor, Peaks]:
-    """Choose the best of the bank, then replace it by the average of what it finds; template, score map, peaks."""
-    template, score, peaks = max(
-        (
-            (template, score, find_peaks(score, distance_px, floor=0.0))
-            for template in template_bank(working.transfer, tuple(working.image.shape), diameter_px)
-            for score in [match(sums, template)]
-        ),
-        key=lambda candidate: float(candidate[2].score[:STRONGEST].mean()) if len(candidate[2]) else -1.0,
-    )
-    for _ in range(TEMPLATE_ROUNDS):
-        strongest = peaks[:STRONGEST]
-        if len(strongest) < FEWEST_FOR_A_TEMPLATE:
-            break
-        template = averaged_template(working.image, strongest.row, strongest.column, diameter_px)
-        score = match(sums, template)
-        peaks = find_peaks(score, distance_px, floor=0.0)
-    return template, score, peaks
+def _relative_power(field: _Field, found: Peaks) -> Tensor:
+    """Return the power of the mean particle in each pick, over that of the median pick; ``(n,)``."""
+    power = found.score**2 * (field.sums.energy / field.window.count)[found.row, found.column]
+    return power / power.median() if len(found) else power
+
+
+def _field(small: Tensor, dirt: Tensor, pixel_A: float, parameters: CtfParameters | None, scale: _Scale) -> _Field:
+    working = prepare_working_image(small, pixel_A, parameters, scale.diameter * pixel_A, dirt)
+    window = round_window(working.valid, WINDOW_RADIUS * scale.diameter)
+    return _Field(working, window, local_sums(window, working.image))
+
+
+def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, Peaks]:
+    """Return the template of the bank whose peaks exceed those in noise the most, and its peaks above noise."""
+    working, window = field.working, field.window
+    nothing = torch.zeros(0, dtype=torch.long, device=working.image.device)
+    noise = _noise_sums(field, background_amplitude(working.image, working.valid, nothing, nothing, 0.0), count=1)[0]
+    best: tuple[float, Tensor, Peaks] | None = None
+    for template in template_bank(working.transfer, tuple(working.image.shape), scale.diameter):
+        fitted = fit_template(window, template)
+        peaks = find_peaks(match(window, field.sums, fitted), scale.distance)
+        null = find_peaks(match(window, noise, fitted), scale.distance).score
+        rank = min(STRONGEST, len(peaks), len(null))
+        excess = float((peaks.score[:rank] - null[:rank]).clamp(min=0).sum())
+        if best is None or excess > best[0]:
+            best = excess, template, peaks[peaks.score > score_threshold(peaks.score, [null], false_fraction=0.1)]
+    assert best is not None
+    return best[1], best[2]
+
+
+def _dirt(small: Tensor, found: Peaks, scale: _Scale) -> Tensor:
+    """Mark what is much thicker than the particles found; nothing if none were."""
+    if not len(found):
+        return torch.zeros_like(small, dtype=torch.bool)
+    amount = density(small, scale.diameter)
+    highest = running_maximum(amount, max(1, int(scale.diameter / 2)))
+    row, column = found.row.clamp(max=small.shape[0] - 1), found.column.clamp(max=small.shape[1] - 1)
+    return dirt_mask(amount, scale.diameter, float(highest[row, column].median()))
+
+
+def _refined(
+    field: _Field, template: Tensor, found: Peaks, scale: _Scale, false_fraction: float
+) -> tuple[Tensor, Peaks]:
+    """Repeat with this micrograph's own mean particle and its own noise; score map and peaks above the threshold."""
+    working, window = field.working, field.window
+    for _ in range(ROUNDS):
+        strongest = found[:STRONGEST]
+        if len(strongest) >= FEWEST_FOR_A_TEMPLATE:
+            template = averaged_template(working.image, strongest.row, strongest.column, scale.diameter)
+        fitted = fit_template(window, template)
+        radius = WINDOW_RADIUS * scale.diameter
+        amplitude = background_amplitude(working.image, working.valid, found.row, found.column, radius)
+        noise = _noise_sums(field, amplitude, math.ceil(NOISE_PIXELS / working.image.numel()))
+        null = [find_peaks(match(window, sums, fitted), scale.distance).score for sums in noise]
+        score = match(window, field.sums, fitted)
+        peaks = find_peaks(score, scale.distance)
+        found = peaks[peaks.score > score_threshold(peaks.score, null, false_fraction)]
+    return score, found
+
+
+def _noise_sums(field: _Field, amplitude: Tensor, count: int) -> list[LocalSums]:
+    """Prepare noise images with the micrograph's mask for matching."""
+    generator = torch.Generator().manual_seed(0)
+    valid = field.working.valid
+    return [
+        local_sums(field.window, noise_image(amplitude, tuple(valid.shape), generator) * valid) for _ in range(count)
+    ]
 
 
 def _check_diameter(image: Tensor, pixel_size_A: float, diameter_A: float) -> None:
