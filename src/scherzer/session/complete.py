@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from scherzer.formats.errors import BadInput
 from scherzer.session.folder import Session
 
 KEY_FILE = ".key"
+# What a stage makes as a whole, besides the files of its items and the folders of its maps.
+TABLES = ("micrographs.star", "particles.star", "classes.star", "classes.mrcs", "map.mrc")
 
 
 def key_of_stage(session: Session, stage: str) -> str:
@@ -20,18 +23,20 @@ def key_of_stage(session: Session, stage: str) -> str:
     BadInput
         If the stage is not complete.
     """
-    path = session.stage(stage) / KEY_FILE
-    if not path.is_file():
-        raise BadInput(
-            session.stage(stage), "this stage is not complete", f"run 'scherzer {stage} {session.root}' first"
-        )
-    return path.read_text(encoding="utf-8")
+    if not has_run(session, stage):
+        remedy = f"run 'scherzer {stage} {session.root}' first"
+        raise BadInput(session.stage(stage), "this stage is not complete", remedy)
+    return (session.stage(stage) / KEY_FILE).read_text(encoding="utf-8")
+
+
+def has_run(session: Session, stage: str) -> bool:
+    """Return whether a stage is complete, with whatever settings."""
+    return (session.stage(stage) / KEY_FILE).is_file()
 
 
 def is_complete(session: Session, stage: str, key: str, files: Sequence[Path]) -> bool:
     """Return whether a stage was completed with this key and its files are still there."""
-    path = session.stage(stage) / KEY_FILE
-    return path.is_file() and path.read_text(encoding="utf-8") == key and all(file.is_file() for file in files)
+    return has_run(session, stage) and key_of_stage(session, stage) == key and all(file.is_file() for file in files)
 
 
 def begin(session: Session, stage: str) -> None:
@@ -42,3 +47,17 @@ def begin(session: Session, stage: str) -> None:
 def complete(session: Session, stage: str, key: str) -> None:
     """Mark a stage as complete."""
     write_text(session.stage(stage) / KEY_FILE, key)
+
+
+def retire(session: Session, stage: str) -> None:
+    """Take away what a stage made under other circumstances, so that nothing stale is read or shown.
+
+    Results of single items stay: they are told apart by their keys.
+    """
+    folder = session.stage(stage)
+    begin(session, stage)
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir() and not entry.name.startswith("."):
+            shutil.rmtree(entry)
+        elif entry.name in TABLES:
+            entry.unlink()

@@ -148,6 +148,12 @@ def logged(session: Session) -> Iterator[logging.Logger]:
     logger.addHandler(handler)
     try:
         yield logger
+    except BadInput as error:
+        logger.error("%s", error)
+        raise
+    except Exception:
+        logger.exception("unforeseen")
+        raise
     finally:
         logger.removeHandler(handler)
         handler.close()

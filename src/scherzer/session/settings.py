@@ -14,10 +14,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from scherzer.formats.atomic import write_text
 from scherzer.formats.errors import BadInput
+from scherzer.maps.settings import RefineSettings
 from scherzer.micrographs.ctf_estimation import CtfSettings
+from scherzer.micrographs.motion import MotionSettings
+from scherzer.particles.class_selection import ClassSelectionSettings
+from scherzer.particles.classification2d import Class2DSettings
 from scherzer.particles.extraction import ExtractSettings
 from scherzer.particles.picking import PickSettings
 from scherzer.session.acquisition import QUANTITIES, Acquisition, check_ranges
+from scherzer.study.settings import StudySettings
 
 FILE_NAME = "session.yaml"
 HEADING = """\
@@ -41,9 +46,14 @@ class SessionSettings:
 
     inputs: tuple[str, ...] = ()
     acquisition: Acquisition = field(default_factory=Acquisition)
+    motion: MotionSettings = field(default_factory=MotionSettings)
     ctf: CtfSettings = field(default_factory=CtfSettings)
     pick: PickSettings = field(default_factory=PickSettings)
     extract: ExtractSettings = field(default_factory=ExtractSettings)
+    class2d: Class2DSettings = field(default_factory=Class2DSettings)
+    class_selection: ClassSelectionSettings = field(default_factory=ClassSelectionSettings)
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    study: StudySettings = field(default_factory=StudySettings)
 
 
 def read_settings(root: Path) -> SessionSettings:

@@ -22,6 +22,11 @@ from scherzer.formats.errors import BadInput
 DIED = "the process that worked on it died (out of memory?)"
 
 
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one call: a value, or the reason why there is none.
@@ -40,12 +45,13 @@ class Workers:
 
     Parameters
     ----------
-    count : int
-        Number of processes; 1 works in this process. Results are the same for every number.
+    count : int, optional
+        Number of processes, one a processor when not given; 1 works in this process. Results are the same for every
+        number.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = max(1, count)
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count or processors()
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:

@@ -36,7 +36,10 @@ class StageOutcome:
         How many results had to be computed now; 0 means that all were on disk.
     summary : str
         One line for the screen.
+    lost : tuple of str
+        A line for every item that this stage rejected or could not use, with the reason.
     """
 
     computed: int
     summary: str
+    lost: tuple[str, ...] = ()

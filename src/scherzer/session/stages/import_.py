@@ -20,7 +20,7 @@ from scherzer.session.items import Done, Job, run_items
 from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.context import Context, StageOutcome
-from scherzer.session.stages.micrograph_stage import counted
+from scherzer.session.stages.micrograph_stage import counted, lost_in
 
 STAGE = "import"
 # Headers of one magnification differ by rounding only.
@@ -48,7 +48,7 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
         begin(session, STAGE)
         session.write(STAGE, table)
         complete(session, STAGE, key)
-    return StageOutcome(results.computed, counted(table))
+    return StageOutcome(results.computed, counted(table), lost_in(None, table))
 
 
 def examine(job: Job, folder: Path, settings: ImportSettings) -> Done:

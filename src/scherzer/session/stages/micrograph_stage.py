@@ -21,7 +21,7 @@ FILE_COLUMNS = ("rlnMicrographName", "rlnMicrographNameNoDW")
 def jobs_of(session: Session, table: StarTable) -> list[Job]:
     """Return one job for each accepted row of a micrograph table."""
     return [
-        Job(str(row["sczName"]), row, tuple(session.absolute(row[name]) for name in FILE_COLUMNS if name in row))
+        Job(str(row["sczName"]), row, tuple(session.absolute(row[name]) for name in FILE_COLUMNS if row.get(name)))
         for row in rows_of(table.accepted())
     ]
 
@@ -43,6 +43,9 @@ def with_results(table: StarTable, results: Results) -> StarTable:
             row = {**row, **result.columns, "sczState": result.state, "sczReason": result.reason}
         rows.append(row)
     frame = pd.DataFrame(rows)
+    for name in frame:
+        if any(isinstance(value, str) for value in frame[name]):
+            frame[name] = frame[name].fillna("")
     last = [name for name in ("sczState", "sczReason") if name in frame]
     return table.with_rows(frame[[*(name for name in frame if name not in last), *last]])
 
@@ -77,7 +80,7 @@ def run_micrograph_stage(
         begin(session, stage)
         session.write(stage, joined)
         complete(session, stage, results.key)
-    return StageOutcome(results.computed, counted(joined)), results
+    return StageOutcome(results.computed, counted(joined), lost_in(table, joined)), results
 
 
 def counted(table: StarTable) -> str:
@@ -85,6 +88,16 @@ def counted(table: StarTable) -> str:
     counts = table.rows["sczState"].value_counts()
     parts = [f"{counts[state]} {state}" for state in ("accepted", "rejected", "failed") if state in counts]
     return f"{len(table)} micrographs: {', '.join(parts)}"
+
+
+def lost_in(before: StarTable | None, after: StarTable) -> tuple[str, ...]:
+    """Name the micrographs that were accepted before a stage and are not after it."""
+    was = set(after.rows["sczName"] if before is None else before.accepted().rows["sczName"])
+    return tuple(
+        f"{row['sczName']}: {row['sczState']}, {row['sczReason']}"
+        for row in rows_of(after)
+        if row["sczState"] != "accepted" and row["sczName"] in was
+    )
 
 
 def absolute_file(folder: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ from scherzer.session.items import Done, Job, run_items
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.images import ctf_of, read_micrograph
-from scherzer.session.stages.micrograph_stage import absolute_file, jobs_of, with_results
+from scherzer.session.stages.micrograph_stage import absolute_file, jobs_of, lost_in, with_results
 
 STAGE = "pick"
 
@@ -42,12 +42,13 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
     results = run_items(session.stage(STAGE), pick, jobs, task, context.workers, context.progress)
     picks = picks_table(table, jobs, results.done)
     files = [session.table_path(STAGE, "micrographs"), session.table_path(STAGE, "particles")]
+    joined = with_results(table, results)
     if not is_complete(session, STAGE, results.key, files):
         begin(session, STAGE)
-        session.write(STAGE, with_results(table, results))
+        session.write(STAGE, joined)
         session.write(STAGE, picks)
         complete(session, STAGE, results.key)
-    return StageOutcome(results.computed, f"{len(picks)} picks in {len(jobs)} micrographs")
+    return StageOutcome(results.computed, f"{len(picks)} picks in {len(jobs)} micrographs", lost_in(table, joined))
 
 
 def pick(job: Job, folder: Path, task: PickTask) -> Done:

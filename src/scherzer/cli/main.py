@@ -1,0 +1,33 @@
+"""The command ``scherzer``."""
+
+from __future__ import annotations
+
+import typer
+
+from scherzer.cli.import_ import import_
+from scherzer.cli.report import report
+from scherzer.cli.run import run
+from scherzer.cli.stages import STAGES
+
+app = typer.Typer(
+    name="scherzer",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"max_content_width": 100},
+)
+app.command("run")(run)
+app.command("import")(import_)
+for stage in STAGES:
+    app.command(stage.__name__)(stage)
+app.command("report")(report)
+
+
+@app.callback()
+def scherzer() -> None:
+    """Is this cryo-EM grid worth a full collection, and at which defocus?"""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

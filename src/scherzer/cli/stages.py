@@ -1,0 +1,102 @@
+"""``scherzer motion``, ``ctf`` and the other stages, each alone over a session that has those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scherzer.cli import options
+from scherzer.cli.screen import Screen, plain_errors
+
+
+def motion(
+    session: options.SessionFolder,
+    dose_per_frame: options.DosePerFrame = None,
+    gain: options.Gain = None,
+    workers: options.Workers = None,
+) -> None:
+    """Align and sum movies (A of motion, e/A2 of exposure); single micrographs pass through.
+
+    Example: scherzer motion apo --dose-per-frame 1.2 --gain gain.mrc
+    """
+    _run("motion", session, {"dose_per_frame_e_per_A2": dose_per_frame, "gain": gain}, workers)
+
+
+def ctf(session: options.SessionFolder, workers: options.Workers = None) -> None:
+    """Fit defocus and astigmatism (A, positive under focus) and how far the fit holds (A).
+
+    Example: scherzer ctf apo
+    """
+    _run("ctf", session, {}, workers)
+
+
+def contrast(session: options.SessionFolder, workers: options.Workers = None) -> None:
+    """Sort micrographs by contrast (good, moderate, bad) and reject those beyond use, with the reason.
+
+    Example: scherzer contrast apo
+    """
+    _run("contrast", session, {}, workers)
+
+
+def pick(session: options.SessionFolder, diameter: options.Diameter = None, workers: options.Workers = None) -> None:
+    """Pick particles of a diameter in A.
+
+    Example: scherzer pick apo --diameter 130
+    """
+    _run("pick", session, {"diameter_A": diameter}, workers)
+
+
+def extract(session: options.SessionFolder, workers: options.Workers = None) -> None:
+    """Cut the particles out, normalise them and deal them into two half-sets.
+
+    Example: scherzer extract apo
+    """
+    _run("extract", session, {}, workers)
+
+
+def class2d(session: options.SessionFolder) -> None:
+    """Classify the particles in 2D and keep the classes that show one (resolutions in A).
+
+    Example: scherzer class2d apo
+    """
+    _run("class2d", session, {}, 1)
+
+
+def abinitio(session: options.SessionFolder, symmetry: options.Symmetry = None) -> None:
+    """Make a first map from the kept particles alone.
+
+    Example: scherzer abinitio apo --symmetry O
+    """
+    _run("abinitio", session, {"symmetry": symmetry}, 1)
+
+
+def refine(
+    session: options.SessionFolder,
+    symmetry: options.Symmetry = None,
+    initial_map: options.InitialMap = None,
+) -> None:
+    """Refine the kept particles in two independent halves (resolution in A, B-factor in A2).
+
+    Example: scherzer refine apo --symmetry O --initial-map model.mrc
+    """
+    _run("refine", session, {"symmetry": symmetry, "initial_map": initial_map}, 1)
+
+
+def study(session: options.SessionFolder) -> None:
+    """Compare contrast groups at equal counts and give the verdict (underfocus in um).
+
+    Example: scherzer study apo
+    """
+    _run("study", session, {}, 1)
+
+
+STAGES = (motion, ctf, contrast, pick, extract, class2d, abinitio, refine, study)
+
+
+def _run(stage: str, root: Path, stated: Mapping[str, Any], workers: int | None) -> None:
+    with plain_errors():
+        from scherzer.session.chain import run_one
+        from scherzer.session.prepare import reopen
+
+        run_one(stage, *reopen(root, stated), workers, Screen())

@@ -1,0 +1,89 @@
+"""Motion: movies to aligned sums, weighted by exposure and not; single micrographs pass through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from scherzer.formats.movies import open_exposure, read_gain
+from scherzer.formats.mrc import write_mrc
+from scherzer.formats.star import StarTable
+from scherzer.micrographs.motion import MotionResult, MotionSettings, correct_motion
+from scherzer.physics.optics import Optics, optics_of_groups
+from scherzer.session.folder import Session
+from scherzer.session.items import Done, Job, Row
+from scherzer.session.settings import SessionSettings
+from scherzer.session.stages.context import Context, StageOutcome
+from scherzer.session.stages.micrograph_stage import absolute_file, relative_file, run_micrograph_stage
+from scherzer.session.star_blocks import write_blocks
+
+
+@dataclass(frozen=True)
+class MotionTask:
+    """What the sums of one movie depend on besides its frames."""
+
+    optics: dict[int, Optics]
+    dose_per_frame_e_per_A2: float | None
+    gain: str | None
+    settings: MotionSettings
+
+
+def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
+    """Align and sum every accepted movie."""
+    table = session.read("import")
+    table = StarTable("micrographs", table.optics, table.rows)  # what was a movie leaves as a micrograph
+    acquisition = settings.acquisition
+    task = MotionTask(
+        optics_of_groups(table.optics), acquisition.dose_per_frame_e_per_A2, acquisition.gain, settings.motion
+    )
+    return run_micrograph_stage(session, "motion", table, correct, task, context)[0]
+
+
+def correct(job: Job, folder: Path, task: MotionTask) -> Done:
+    """Align and sum one movie; a single micrograph is left where it is."""
+    movie = open_exposure(absolute_file(folder, job.row["rlnMicrographName"]))
+    if movie.frame_count == 1:
+        return Done()
+    frames = torch.from_numpy(movie.read())
+    if task.gain is not None:
+        frames *= torch.from_numpy(read_gain(Path(task.gain), movie.shape))
+    optics = task.optics[int(job.row["rlnOpticsGroup"])]
+    result = correct_motion(frames, optics, task.dose_per_frame_e_per_A2, task.settings)
+    sums = {"rlnMicrographName": result.unweighted}
+    if result.weighted is not None:
+        sums = {"rlnMicrographName": result.weighted, "rlnMicrographNameNoDW": result.unweighted}
+    return written(job, folder, sums, result, optics.pixel_size_A)
+
+
+def written(job: Job, folder: Path, sums: dict[str, Tensor], result: MotionResult, pixel_size_A: float) -> Done:
+    """Write the sums and the shifts of one movie."""
+    endings = {"rlnMicrographName": ".mrc", "rlnMicrographNameNoDW": "_noDW.mrc"}
+    files = {column: folder / f"{job.name}{endings[column]}" for column in sums}
+    for column, path in files.items():
+        write_mrc(path, sums[column].numpy(), pixel_size_A, "image")
+    shifts = folder / f"{job.name}_shifts.star"
+    write_blocks({"global_shift": shift_table(result, pixel_size_A)}, shifts)
+    columns: Row = {column: relative_file(folder, path) for column, path in files.items()}
+    columns |= {
+        "rlnMicrographMetadata": relative_file(folder, shifts),
+        "rlnAccumMotionTotal": result.total_A,
+    }
+    if result.early_A is not None and result.late_A is not None:
+        columns |= {"rlnAccumMotionEarly": result.early_A, "rlnAccumMotionLate": result.late_A}
+    return Done(columns=columns, files=(*files.values(), shifts))
+
+
+def shift_table(result: MotionResult, pixel_size_A: float) -> pd.DataFrame:
+    """Return the shift of every frame as RELION's movie metadata has them, pixels, frames from 1."""
+    shifts_px = result.shifts_A.numpy() / pixel_size_A
+    return pd.DataFrame(
+        {
+            "rlnMicrographFrameNumber": range(1, len(shifts_px) + 1),
+            "rlnMicrographShiftX": shifts_px[:, 0],
+            "rlnMicrographShiftY": shifts_px[:, 1],
+        }
+    )
