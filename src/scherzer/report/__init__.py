@@ -1,1 +1,7 @@
-"""Figures, tables, the self-contained page and the machine-readable results."""
+"""Figures, tables and the self-contained page of a session."""
+
+from __future__ import annotations
+
+from scherzer.report.page import build_report
+
+__all__ = ["build_report"]

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from scherzer.maps.masks import otsu_threshold
+
 Float = NDArray[np.float32]
 
 
@@ -48,11 +50,11 @@ def solvent_sd(volume: Float, mask: Float | None) -> float | None:
 def choose_contour(volume: Float, mask: Float | None = None) -> float:
     """Return the contour that parts protein from solvent.
 
-    Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 62, 1979) of the values inside the mask, or inside the box's
+    Otsu's threshold of the values inside the mask, or inside the box's
     sphere where there is no mask, but never below three standard deviations of the solvent.
     """
     inside = mask > 0.5 if mask is not None and (mask > 0.5).any() else _radius(volume.shape) < 0.48 * min(volume.shape)
-    level = _otsu(volume[inside])
+    level = otsu_threshold(volume[inside])
     sd = solvent_sd(volume, mask)
     outside_mean = 0.0 if mask is None or not (mask < 0.01).any() else float(volume[mask < 0.01].mean())
     floor = outside_mean + 3 * sd if sd is not None else level
@@ -82,17 +84,6 @@ def _radius(shape: tuple[int, ...]) -> Float:
     axes = [np.arange(n, dtype=np.float32) - n // 2 for n in shape]
     z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
     return np.sqrt(z**2 + y**2 + x**2)
-
-
-def _otsu(values: NDArray[np.float32]) -> float:
-    """Threshold with the largest variance between the two sides."""
-    counts, edges = np.histogram(values, bins=256)
-    middle = (edges[:-1] + edges[1:]) / 2
-    below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
-    mean_below = np.cumsum(counts * middle) / np.maximum(below, 1)
-    mean_above = np.cumsum((counts * middle)[::-1])[::-1] / np.maximum(above, 1)
-    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
-    return float(edges[1 + int(np.argmax(between))])
 
 
 def _without_dust(volume: Float, level: float) -> Float:

@@ -1,0 +1,153 @@
+"""Headings and units of the tables' columns, with RELION's label where RELION has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scherzer.report.words import method_of, quantity
+
+A = "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}"
+UM = "\N{GREEK SMALL LETTER MU}m"
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one key of ``results.json`` is shown.
+
+    Attributes
+    ----------
+    heading, unit, label : str
+        Words, the unit on the page, RELION's (or scherzer's) STAR label.
+    scale : float
+        From the unit of the key to the unit on the page.
+    decimals : int or None
+        Fixed number of decimals, so that a column lines up.
+    """
+
+    heading: str
+    unit: str = ""
+    label: str = ""
+    scale: float = 1.0
+    decimals: int | None = None
+
+
+COLUMNS = {
+    "name": Column("micrograph", label="rlnMicrographName"),
+    "state": Column("state", label="sczState"),
+    "reason": Column("reason", label="sczReason"),
+    "defocus_u_A": Column("underfocus U", UM, "rlnDefocusU", 1e-4, 2),
+    "defocus_v_A": Column("underfocus V", UM, "rlnDefocusV", 1e-4, 2),
+    "defocus_angle_deg": Column("angle of U", "°", "rlnDefocusAngle", 1.0, 0),
+    "ctf_fit_resolution_A": Column("CTF fit to", A, "rlnCtfMaxResolution", 1.0, 1),
+    "ctf_score": Column("CTF score", "", "rlnCtfFigureOfMerit", 1.0, 3),
+    "motion_total_A": Column("motion", A, "rlnAccumMotionTotal", 1.0, 1),
+    "picks": Column("picks"),
+    "particles_kept": Column("kept"),
+    "subset": Column("subset"),
+    "group": Column("group"),
+    "symmetry": Column("symmetry", label="rlnSymmetryGroup"),
+    "particles": Column("particles"),
+    "micrographs": Column("micrographs"),
+    "draws": Column("draws"),
+    "resolution_fsc143_A": Column("resolution, FSC 0.143", A, "rlnFinalResolution", 1.0, 2),
+    "resolution_fsc05_A": Column("resolution, FSC 0.5", A, "", 1.0, 2),
+    "bfactor_A2": Column("B-factor", f"{A}²", "rlnBfactorUsedForSharpening", 1.0, 0),
+    "start": Column("started from"),
+    "p_value": Column("p"),
+    "ln_ssnr": Column("ln SSNR"),
+    "ln_ssnr_p_value": Column("p of ln SSNR"),
+    "ln_ssnr_by_band": Column("ln SSNR by band"),
+    "draw_resolutions_A": Column("resolution of each draw", A),
+    "slope_per_A2": Column("slope", f"1/{A}²"),
+    "intercept_per_A2": Column("intercept", f"1/{A}²"),
+    "underfocus_median_um": Column("median underfocus", UM),
+    "ctf_fit_resolution_median_A": Column("median CTF fit", A, "rlnCtfMaxResolution", 1.0, 1),
+    "probability_first_has_larger_underfocus": Column("probability that the first has the larger underfocus"),
+    "overlap_fraction": Column("share within the common range", "", "", 1.0, 2),
+    "probability_good": Column("probability of good", "", "", 1.0, 2),
+    "micrographs_needed": Column("micrographs needed", "", "", 1.0, 0),
+}
+
+# Longest suffix first, so that "_A2" is not read as "_A".
+_SUFFIXES = {
+    "_e_per_A2": f"e/{A}²",
+    "_per_A": f"1/{A}",
+    "_A2": f"{A}²",
+    "_um": UM,
+    "_deg": "°",
+    "_nm": "nm",
+    "_kV": "kV",
+    "_mm": "mm",
+    "_px": "px",
+    "_A": A,
+    "_s": "s",
+}
+_WORDS = {"fsc143": "FSC 0.143", "fsc05": "FSC 0.5", "bfactor": "B-factor", "ctf": "CTF", "sd": "SD", "n": "number"}
+
+
+def column_of(key: str) -> Column:
+    """Return how a key is shown; unlisted keys are read from their own words and unit suffix."""
+    if key in COLUMNS:
+        return COLUMNS[key]
+    unit = ""
+    stem = key
+    for suffix, meaning in _SUFFIXES.items():
+        if key.endswith(suffix) and len(key) > len(suffix):
+            stem, unit = key[: -len(suffix)], meaning
+            break
+    return Column(" ".join(_WORDS.get(word, word) for word in stem.split("_")), unit)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: its text, how its interval was made, and whether it is a number."""
+
+    text: str
+    method: str = ""
+    number: bool = False
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready for the page."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def table_of(records: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> Table:
+    """Return the records as a table with these keys, in this order."""
+    chosen = tuple(keys)
+    return Table(
+        tuple(column_of(key) for key in chosen), tuple(tuple(cell(record, key) for key in chosen) for record in records)
+    )
+
+
+def cell(record: Mapping[str, Any], key: str) -> Cell:
+    """Return one value of a record as it stands in a table; an unknown one says why."""
+    column, value = column_of(key), record.get(key)
+    if column.scale != 1.0:
+        value = scaled(value, column.scale)
+    reason = record.get(f"{key}_reason") or (record.get("reason") if key != "reason" else "")
+    missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
+    if key in ("reason", "state", "start") and value is None:
+        return Cell("")
+    text = quantity(value, "", reason or "not recorded", None if isinstance(value, Mapping) else _decimals(value, column))
+    numeric = isinstance(value, int | float | Mapping) and not isinstance(value, bool)
+    return Cell(text, method_of(value), numeric and not missing, missing)
+
+
+def scaled(value: object, factor: float) -> object:
+    """Return a number, or every number of an interval, in another unit."""
+    if isinstance(value, Mapping):
+        return {key: scaled(entry, factor) for key, entry in value.items()}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value * factor
+    return value
+
+
+def _decimals(value: object, column: Column) -> int | None:
+    return None if isinstance(value, int) else column.decimals

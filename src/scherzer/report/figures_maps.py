@@ -1,0 +1,97 @@
+"""Maps as pictures: the surface from three directions and the three central slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scherzer.formats.errors import BadInput
+from scherzer.formats.mrc import read_mrc
+from scherzer.report.contour import Drawable, prepare
+from scherzer.report.images import grey
+from scherzer.report.render import RenderSettings, render_surface
+from scherzer.report.style import png_uri, rgb
+from scherzer.report.tables import Missing
+
+# Axes of the usual point groups lie along z (and x, y); the last view shows a three-fold of T, O and I.
+VIEWS = (("along z", (0.0, 0.0, 1.0)), ("along x", (1.0, 0.0, 0.0)), ("along (1, 1, 1)", (1.0, 1.0, 1.0)))
+SLICE_PX = 150
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture and what it shows."""
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class MapPictures:
+    """All pictures of one map, its contour and the width of a surface picture."""
+
+    views: tuple[Picture, ...]
+    slices: tuple[Picture, ...]
+    level: float
+    level_sd: float | None
+    field_nm: float
+
+
+def map_pictures(
+    path: Path | None, mask_path: Path | None, colour: str, settings: RenderSettings = RenderSettings()
+) -> MapPictures | Missing:
+    """Return the pictures of a map; the mask, where there is one, guides the contour."""
+    if path is None:
+        return Missing("the refinement kept no map")
+    try:
+        loaded = read_mrc(path)
+        mask = read_mrc(mask_path).data if mask_path is not None else None
+    except BadInput as error:
+        return Missing(error.problem)
+    volume = loaded.data
+    if volume.ndim != 3 or not np.isfinite(volume).all() or float(np.ptp(volume)) == 0.0:
+        return Missing(f"{path.name} holds no density")
+    drawable = prepare(volume, loaded.pixel_size_A or 1.0, mask if mask is not None and mask.shape == volume.shape else None)
+    return MapPictures(
+        views=tuple(Picture(png_uri(_view(drawable, direction, colour, settings)), name) for name, direction in VIEWS),
+        slices=central_slices(volume, drawable),
+        level=drawable.level,
+        level_sd=drawable.level_sd,
+        field_nm=2 * drawable.half_width_voxels * drawable.pixel_size_A / 10 if loaded.pixel_size_A else 0.0,
+    )
+
+
+def central_slices(volume: Float, drawable: Drawable) -> tuple[Picture, ...]:
+    """Return the slices through the centre across z, y and x; grey, density white, cropped as the surface is."""
+    half = min(drawable.volume.shape[0], min(volume.shape) * 3) / 2
+    fine = drawable.volume
+    centre = fine.shape[0] // 2
+    low, high = float(np.quantile(fine, 0.01)), float(np.quantile(fine[fine >= min(drawable.level, fine.max())], 0.95))
+    reach = int(min(half, drawable.half_width_voxels))
+    window = slice(max(centre - reach, 0), centre + reach)
+    # Rows point up in a map's slice (y or z grows upwards), as they do in the surface pictures.
+    planes = {
+        "slice across z": fine[centre, window, window][::-1],
+        "slice across y": fine[window, centre, window][::-1],
+        "slice across x": fine[window, window, centre][::-1],
+    }
+    return tuple(Picture(png_uri(grey(plane, low, high, 64)), name) for name, plane in planes.items())
+
+
+def _view(
+    drawable: Drawable, direction: tuple[float, float, float], colour: str, settings: RenderSettings
+) -> NDArray[np.uint8]:
+    return render_surface(
+        drawable.volume, drawable.level, direction, surface_colour(colour), drawable.half_width_voxels, settings
+    )
+
+
+def surface_colour(colour: str) -> tuple[float, float, float]:
+    """Return a palette colour lightened so that shading has room below it."""
+    r, g, b = (0.62 * channel + 0.38 for channel in rgb(colour))
+    return r, g, b

@@ -1,0 +1,189 @@
+"""The page's sections on particles and maps: 2D classes, maps, resolution, subsets, ResLog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scherzer.report import figures_classes, figures_fsc, figures_maps, figures_study
+from scherzer.report.columns import A, Table, table_of
+from scherzer.report.data import MapEntry, SessionData
+from scherzer.report.experiments import ExperimentView, estimates, view_of
+from scherzer.report.figures_classes import ClassTile
+from scherzer.report.figures_maps import MapPictures
+from scherzer.report.reslog_view import reslog_plot
+from scherzer.report.style import subset_colours
+from scherzer.report.tables import Missing
+from scherzer.report.words import number_of, plain_number, quantity, unknown
+
+CLASSES_SHOWN = 60
+MAPS_SHOWN = 6
+CURVES_SHOWN = 6
+COMPARED = ("E2", "E3", "E4", "E5", "E6", "E7")
+_SUBSET_COLUMNS = (
+    "subset",
+    "symmetry",
+    "micrographs",
+    "particles",
+    "resolution_fsc143_A",
+    "resolution_fsc05_A",
+    "bfactor_A2",
+    "start",
+)
+
+
+@dataclass(frozen=True)
+class GallerySection:
+    """The 2D classes of one group of micrographs."""
+
+    heading: str
+    summary: str
+    tiles: tuple[ClassTile, ...] | Missing
+
+
+@dataclass(frozen=True)
+class MapView:
+    """One map: its pictures and the line beneath them."""
+
+    subset: str
+    caption: str
+    pictures: MapPictures | Missing
+
+
+@dataclass(frozen=True)
+class CurveView:
+    """FSC and Guinier plot of one map."""
+
+    subset: str
+    fsc: str | Missing
+    guinier: str | Missing
+
+
+@dataclass(frozen=True)
+class ResolutionSection:
+    """Corrected FSC of all subsets together, then each with all its curves."""
+
+    together: str
+    curves: tuple[CurveView, ...]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class SubsetSection:
+    """The subset table, the figure of the study and its experiments."""
+
+    table: Table | None
+    figure: str
+    experiments: tuple[ExperimentView, ...]
+    reslog: str | Missing
+    reslog_facts: tuple[tuple[str, str], ...]
+
+
+def classes_section(data: SessionData) -> tuple[GallerySection, ...] | Missing:
+    """Return the 2D galleries."""
+    if not data.galleries:
+        return Missing(data.missing.get("class2d", "no 2D classes"))
+    sections = []
+    for gallery in data.galleries:
+        tiles = figures_classes.tiles(gallery, CLASSES_SHOWN)
+        if isinstance(tiles, Missing):
+            sections.append(GallerySection(gallery.group, "", tiles))
+            continue
+        kept = sum(tile.kept for tile in tiles)
+        hidden = len(gallery.classes) - len(tiles)
+        summary = f"{kept} of {len(gallery.classes)} classes kept" + (f"; {hidden} not shown (empty or smallest)" if hidden else "")
+        sections.append(GallerySection(gallery.group, summary, tuple(tiles)))
+    return tuple(sections)
+
+
+def maps_section(data: SessionData) -> tuple[MapView, ...] | Missing:
+    """Return every map's pictures, the ab initio map last."""
+    views = []
+    colours = subset_colours([entry.subset for entry in data.maps])
+    for entry in _for_pictures(data.maps)[:MAPS_SHOWN]:
+        path = entry.files.get("sharpened") or entry.files.get("map")
+        pictures = figures_maps.map_pictures(path, entry.files.get("mask"), colours[entry.subset])
+        views.append(MapView(entry.subset, map_caption(entry, pictures, path is not None and path == entry.files.get("sharpened")), pictures))
+    if data.abinitio is not None:
+        pictures = figures_maps.map_pictures(data.abinitio, None, "#999999")
+        views.append(MapView("ab initio", _contour(pictures), pictures))
+    if not views:
+        return Missing(data.missing.get("refine", "no map"))
+    return tuple(views)
+
+
+def _for_pictures(maps: Sequence[MapEntry]) -> list[MapEntry]:
+    """Maps of selected particles before those of all picks, else in their order; those with no file are left out."""
+    drawable = [entry for entry in maps if "map" in entry.files or "sharpened" in entry.files]
+    return sorted(drawable or maps, key=lambda entry: "picked" in entry.subset)
+
+
+def map_caption(entry: MapEntry, pictures: MapPictures | Missing, sharpened: bool) -> str:
+    """Return the line beneath a map: resolution, B-factor, particles, contour."""
+    record = entry.record
+    parts = [f"{quantity(record.get('resolution_fsc143_A'), A, record.get('resolution_fsc143_A_reason'), _two(record))} at FSC 0.143"]
+    bfactor = record.get("bfactor_A2")
+    parts.append(f"B-factor {quantity(bfactor, f'{A}²', record.get('bfactor_A2_reason'), 0 if number_of(bfactor) else None)}")
+    if number_of(record.get("particles")) is not None:
+        parts.append(f"{plain_number(number_of(record.get('particles')) or 0)} particles")
+    if record.get("symmetry"):
+        parts.append(f"symmetry {record['symmetry']}")
+    parts.append(("sharpened" if sharpened else "not sharpened") + (f", {_contour(pictures)}" if _contour(pictures) else ""))
+    return "; ".join(parts)
+
+
+def resolution_section(data: SessionData) -> ResolutionSection | Missing:
+    """Return FSC and Guinier plots."""
+    if not data.maps:
+        return Missing(data.missing.get("refine", "no map"))
+    colours = subset_colours([entry.subset for entry in data.maps])
+    read = [(entry, figures_fsc.read_curves(entry.files.get("fsc"))) for entry in data.maps]
+    drawable = [(entry.subset, found) for entry, found in read if not isinstance(found, Missing) and "corrected" in found.curves]
+    together = figures_fsc.draw_fsc_together(drawable[:8], colours) if len(drawable) > 1 else ""
+    views = []
+    for entry, found in read[:CURVES_SHOWN]:
+        if isinstance(found, Missing):
+            views.append(CurveView(entry.subset, found, found))
+            continue
+        colour = colours[entry.subset]
+        fsc = figures_fsc.draw_fsc(found, colour, number_of(entry.record.get("resolution_fsc143_A")))
+        views.append(CurveView(entry.subset, fsc, _guinier(entry, found.guinier, colour)))
+    return ResolutionSection(together, tuple(views), max(0, len(read) - CURVES_SHOWN))
+
+
+def subset_section(data: SessionData) -> SubsetSection:
+    """Return what the study found."""
+    experiments: Mapping[str, Any] = data.section("experiments")
+    compared = estimates(experiments, COMPARED)
+    records = [entry.record for entry in data.maps]
+    plot = reslog_plot(data.results)
+    keys = [key for key in COMPARED if key in experiments or key in ("E2", "E4", "E5", "E6")]
+    return SubsetSection(
+        table=table_of(records, _SUBSET_COLUMNS) if records else None,
+        figure=figures_study.draw_estimates(compared) if compared else "",
+        experiments=tuple(view_of(key, experiments.get(key)) for key in keys),
+        reslog=plot if isinstance(plot, Missing) else figures_study.draw_reslog(plot.plot),
+        reslog_facts=() if isinstance(plot, Missing) else plot.facts,
+    )
+
+
+def _guinier(entry: MapEntry, guinier: figures_fsc.Guinier | Missing, colour: str) -> str | Missing:
+    if isinstance(guinier, Missing):
+        return guinier
+    bfactor = entry.record.get("bfactor_A2")
+    text = f"B = {quantity(bfactor, f'{A}²', decimals=0)}" if number_of(bfactor) is not None else unknown(entry.record.get("bfactor_A2_reason"))
+    return figures_fsc.draw_guinier(guinier, colour, text)
+
+
+def _contour(pictures: MapPictures | Missing) -> str:
+    if isinstance(pictures, Missing):
+        return ""
+    if pictures.level_sd is None:
+        return f"contour {plain_number(pictures.level)}"
+    return f"contour {plain_number(pictures.level_sd, 1)} sd of the solvent"
+
+
+def _two(record: Mapping[str, Any]) -> int | None:
+    """Two decimals for a bare resolution; an interval decides for itself."""
+    return None if isinstance(record.get("resolution_fsc143_A"), Mapping) else 2
