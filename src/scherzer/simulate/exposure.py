@@ -1,0 +1,187 @@
+"""One exposure, from its plan to its frames and truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scherzer.physics.ctf import CtfParameters
+from scherzer.physics.dose import dose_weights
+from scherzer.simulate.artefacts import (
+    BAD_DRIFT_A,
+    Artefact,
+    contamination_heights_A,
+    crystalline_potential_V_A,
+)
+from scherzer.simulate.detector import count_electrons, signal_transfer
+from scherzer.simulate.drift import Track, draw_bad_track, draw_track, still_track
+from scherzer.simulate.ice import APERTURE_MEAN_FREE_PATH_A, INELASTIC_MEAN_FREE_PATH_A, thickness_map
+from scherzer.simulate.image_formation import (
+    Depths,
+    FieldGrid,
+    field_grid,
+    particle_depths,
+    relative_contrast,
+    surface_depths,
+    water_depths,
+)
+from scherzer.simulate.placement import Placement, place_particles
+from scherzer.simulate.settings import SimulationSettings
+from scherzer.simulate.specimen import Specimen
+
+# Exposure intervals over which damage is averaged in an image that is written as one sum.
+DAMAGE_STEPS = 16
+
+
+@dataclass(frozen=True)
+class ExposurePlan:
+    """What is decided about an exposure before it is made.
+
+    Attributes
+    ----------
+    index : int
+        Number in the session; with the session's seed it fixes everything random.
+    name : str
+        File name without suffix.
+    artefact : Artefact
+        What is wrong with it, if anything.
+    defocus_u_A, defocus_v_A, defocus_angle_rad : float
+        Of the middle of the film.
+    thickness_A : float
+        Mean thickness of the ice.
+    """
+
+    index: int
+    name: str
+    artefact: Artefact
+    defocus_u_A: float
+    defocus_v_A: float
+    defocus_angle_rad: float
+    thickness_A: float
+
+    def parameters(self, settings: SimulationSettings) -> CtfParameters:
+        """CTF parameters of the middle of the film, ``(1,)``."""
+        return settings.optics.ctf_parameters(self.defocus_u_A, self.defocus_v_A, self.defocus_angle_rad)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A simulated exposure.
+
+    Attributes
+    ----------
+    plan : ExposurePlan
+        As planned.
+    frames : ndarray of uint8 or uint16
+        ``(n, h, w)`` electron counts.
+    particles : Placement
+        Those whose centre lies in the image and those in the margin.
+    track : Track
+        How the specimen moved.
+    """
+
+    plan: ExposurePlan
+    frames: NDArray[Any]
+    particles: Placement
+    track: Track
+
+
+def simulate_exposure(plan: ExposurePlan, specimen: Specimen, settings: SimulationSettings) -> Exposure:
+    """Make one exposure; the result depends on nothing but the arguments."""
+    # One stream a matter, so that a change of one (more frames, say) leaves the others as they were.
+    streams = np.random.SeedSequence(settings.seed, spawn_key=(1, plan.index)).spawn(5)
+    place, ice, move, spoil, count = (np.random.default_rng(stream) for stream in streams)
+    grid = field_grid(settings.height_px, settings.width_px, settings.pixel_size_A)
+    parameters = plan.parameters(settings)
+    wavelength_A = float(parameters.wavelength_A)
+    particles = _place(place, plan, specimen, settings, grid)
+    track = _track(move, plan, settings)
+    frost_A = torch.from_numpy(
+        contamination_heights_A(
+            spoil, (grid.height, grid.width), grid.pixel_size_A, large=plan.artefact == "contaminated"
+        )
+    )
+    still = water_depths(ice, grid, plan.thickness_A, wavelength_A) + surface_depths(frost_A)
+    if plan.artefact == "crystalline":
+        lattice = torch.fft.rfft2(crystalline_potential_V_A(spoil, (grid.height, grid.width), grid.pixel_size_A))
+        still = still + Depths(lattice, torch.zeros_like(lattice))
+    protein = particle_depths(specimen, particles, grid, wavelength_A)
+    film_A = thickness_map(ice, settings.height_px, settings.width_px, plan.thickness_A)
+    m = grid.margin_px
+    film_A = film_A + frost_A[m : m + settings.height_px, m : m + settings.width_px].numpy()
+    frames = _record(
+        count,
+        relative_contrast(protein, parameters, grid, settings),
+        relative_contrast(still, parameters, grid, settings),
+        film_A,
+        track,
+        grid,
+        settings,
+    )
+    return Exposure(plan, frames, particles, track)
+
+
+def _place(
+    rng: np.random.Generator, plan: ExposurePlan, specimen: Specimen, settings: SimulationSettings, grid: FieldGrid
+) -> Placement:
+    wanted = 0 if plan.artefact == "empty" else settings.particles_per_micrograph
+    return place_particles(
+        rng,
+        wanted,
+        (settings.height_px, settings.width_px),
+        grid.margin_px,
+        2 * specimen.radius_A / settings.pixel_size_A,
+        max(0.0, plan.thickness_A / 2 - specimen.radius_A),
+        settings.fragment_fraction,
+    )
+
+
+def _track(rng: np.random.Generator, plan: ExposurePlan, settings: SimulationSettings) -> Track:
+    if plan.artefact == "drifted":
+        return draw_bad_track(rng, settings.frames, BAD_DRIFT_A)
+    if settings.frames == 1:
+        return still_track(1)  # a sum that was aligned before it was written
+    return draw_track(rng, settings.frames, settings.dose_e_per_A2, settings.drift_A)
+
+
+def _record(
+    rng: np.random.Generator,
+    protein: Tensor,
+    still: Tensor,
+    film_A: NDArray[np.float32],
+    track: Track,
+    grid: FieldGrid,
+    settings: SimulationSettings,
+) -> NDArray[Any]:
+    """Expose the detector frame by frame."""
+    k = torch.sqrt(grid.k2)
+    detector = signal_transfer(k, grid.pixel_size_A)
+    lost = APERTURE_MEAN_FREE_PATH_A if not settings.energy_filter else INELASTIC_MEAN_FREE_PATH_A
+    bright = np.exp(-film_A / lost)
+    # Without a filter, electrons that lost energy still arrive, but out of focus.
+    sharp = np.float32(1) if settings.energy_filter else np.exp(-film_A / INELASTIC_MEAN_FREE_PATH_A)
+    electrons = settings.dose_per_frame_e_per_A2 * settings.pixel_size_A**2
+    frames = []
+    for frame in range(settings.frames):
+        transfer = track.transfer(frame, grid.kx, grid.ky) * detector
+        picture = (protein * _survival(k, frame, settings) + still) * transfer
+        contrast = grid.image(picture, settings.height_px, settings.width_px).numpy()
+        frames.append(count_electrons(rng, electrons, bright * (1 + sharp * contrast)))
+    return np.stack([frame.astype(max(frame.dtype for frame in frames)) for frame in frames])
+
+
+def _survival(k: Tensor, frame: int, settings: SimulationSettings) -> Tensor:
+    """Mean share of the protein's signal that radiation has left during a frame."""
+    steps = max(1, DAMAGE_STEPS // settings.frames)
+    moments = (frame + (torch.arange(steps) + 0.5) / steps) * settings.dose_per_frame_e_per_A2
+    # Damage depends on the radius alone: tabulate it, the exponentials of whole fields are slow.
+    table = torch.linspace(0, float(k.max()), 2048)
+    left = dose_weights(table, moments, settings.voltage_kV).mean(0)
+    position = k * (2047 / float(k.max()))
+    low = position.floor().clamp(max=2046).long()
+    return torch.lerp(left[low], left[low + 1], position - low)
