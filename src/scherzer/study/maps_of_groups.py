@@ -1,7 +1,8 @@
 """E2, E4 and E6: one map per group, from selected, from all picked, and from joined particles.
 
-One refinement has no spread of its own. Its interval comes from how much the micrographs of the group differed over
-the draws of E5: the variance that one micrograph would have, times the squared shares of the micrographs in the map.
+One refinement has no spread of its own. Its interval uses the spread of the draws of E5 (of the ladder, for subsets
+that mix groups). For draws of half of the micrographs that is the spread that the full group has over grids: the half
+left out counts as much as the half put in. For smaller, disjoint draws it is more, and the interval is too wide.
 """
 
 from __future__ import annotations
@@ -9,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from scherzer.study.comparisons import Compared, resolution_estimate
 from scherzer.study.endpoints import at_nyquist, inverse_square, nyquist_A
@@ -22,45 +20,29 @@ from scherzer.study.reslog import ResLog
 from scherzer.study.settings import FINER_THAN_START, StudyContext
 from scherzer.study.subsets import Subset
 
-SPREAD_METHOD = "one refinement; t interval from the spread of micrographs over the draws"
+SPREAD_METHOD = "one refinement; t interval from the spread between repeated draws"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Variance of 1/d^2 (1/A^4) that a single micrograph's particles would have, and its degrees of freedom."""
+    """Variance of 1/d^2 (1/A^4) of one refinement, and its degrees of freedom."""
 
     variance: float
     df: float
 
 
-def spreads(grid: Grid, compared: Compared | None, ladder: ResLog | Unknown) -> dict[str, Spread]:
-    """Spread of every group: from its own draws where there are any, else from the ladder over all groups."""
+def spreads(compared: Compared | None, ladder: ResLog | Unknown) -> dict[str, Spread]:
+    """Spread by group; under "" that of subsets which mix groups: the ladder's, else the largest of any group."""
     found: dict[str, Spread] = {}
-    if isinstance(ladder, ResLog):
-        common = Spread(ladder.fit.micrograph_variance, ladder.fit.df)
-        found = dict.fromkeys((*grid.groups, ""), common)
     for name, one in compared.groups.items() if compared is not None else ():
         if one.resolution is not None:
-            found[name] = Spread(one.resolution.micrograph_variance, one.resolution.df)
+            found[name] = Spread(one.resolution.draw_variance, one.resolution.df)
+    mixed = list(found.values())
+    if isinstance(ladder, ResLog):
+        mixed = [Spread(fit.draw_variance, fit.df) for fit in ladder.fits]
+    if mixed:
+        found[""] = max(mixed, key=lambda spread: spread.variance)
     return found
-
-
-def contrast(grid: Grid, known: Mapping[str, Spread], value: float, shares: NDArray[np.floating[Any]]) -> Fitted | None:
-    """A sum over micrographs with the given shares, and its error; None where a group's spread is unknown."""
-    parts: list[Fitted] = []
-    for name in sorted(set(grid.group.tolist())):
-        squared = float(np.sum(shares[grid.group == name] ** 2))
-        if squared == 0:
-            continue
-        if name not in known:
-            return None
-        parts.append(Fitted(0.0, known[name].variance * squared, known[name].df))
-    if not parts:
-        return None
-    total = Fitted(value, 0.0, parts[0].df)
-    for part in parts:
-        total = total.minus(part)
-    return total
 
 
 @dataclass(frozen=True)
@@ -73,12 +55,7 @@ class GroupMap:
 
 
 def group_map(
-    grid: Grid,
-    subset: Subset,
-    refined: RefinedSubset,
-    known: Mapping[str, Spread],
-    start_resolution_A: float,
-    confidence: float,
+    subset: Subset, refined: RefinedSubset, spread: Spread | None, start_resolution_A: float, confidence: float
 ) -> GroupMap:
     """Attach an interval to one refinement."""
     value = inverse_square(refined)
@@ -90,26 +67,28 @@ def group_map(
     if at_nyquist(refined):
         reason = f"at Nyquist ({nyquist_A(refined):.2f} A): the pixel decides, the particles may hold more"
         return GroupMap(subset, refined, Unknown(reason, refined.resolution_fsc143_A))
-    fitted = contrast(grid, known, value, grid.shares(subset.indices))
-    if fitted is None:
+    if spread is None:
         return GroupMap(subset, refined, Unknown("no repeated draws, so no interval", refined.resolution_fsc143_A))
+    fitted = Fitted(value, spread.variance, spread.df)
     return GroupMap(subset, refined, resolution_estimate(fitted, confidence, SPREAD_METHOD, ""))
 
 
-def joined_gain(
-    grid: Grid, joined: GroupMap, alone: GroupMap, known: Mapping[str, Spread], confidence: float
-) -> Estimate:
-    """E6: resolution of the joined groups minus that of one of them, A; the shared micrographs cancel in the error."""
+def joined_gain(joined: GroupMap, alone: GroupMap, known: Mapping[str, Spread], confidence: float) -> Estimate:
+    """E6: resolution of the joined groups minus that of the good group, A.
+
+    The two maps share micrographs, which would narrow the interval; how much of the spread is the micrographs' and
+    how much the single refinement's is not known, so it is left wide.
+    """
     a, b = inverse_square(joined.refined), inverse_square(alone.refined)
     if a is None or b is None:
         return Unknown("one of the two maps has no resolution")
-    if at_nyquist(joined.refined) or at_nyquist(alone.refined):
-        return Unknown("at Nyquist: the pixel decides")
     difference = a**-0.5 - b**-0.5
-    shares = grid.shares(joined.subset.indices) - grid.shares(alone.subset.indices)
-    fitted = contrast(grid, known, a - b, shares)
-    if fitted is None:
+    if at_nyquist(joined.refined) or at_nyquist(alone.refined):
+        return Unknown("at Nyquist: the pixel decides", difference)
+    first, second = known.get(""), known.get("good", known.get(""))
+    if first is None or second is None:
         return Unknown("no repeated draws, so no interval", difference)
+    fitted = Fitted(a, first.variance, first.df).minus(Fitted(b, second.variance, second.df))
     slope = -0.5 * ((a + b) / 2) ** -1.5
     return fitted.interval(confidence, "").mapped(lambda y: slope * y, f"{SPREAD_METHOD}, delta method")
 

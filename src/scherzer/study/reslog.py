@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scherzer.study.clusters import ClusteredFit, fit_clustered
+from scherzer.study.clusters import ClusteredFit, fit_both_ways
 from scherzer.study.endpoints import NYQUIST_SHARE
-from scherzer.study.intervals import Estimate, Fitted, Interval, Unknown
+from scherzer.study.intervals import Estimate, Interval, Unknown
 from scherzer.study.settings import FINER_THAN_START
 
+LADDER_METHOD = "least squares over re-refined subsets; t interval, the wider of errors by micrograph and by refinement"
 # Fewer points than this leave fewer than two to spare for the error.
 FEWEST_POINTS = 4
 # The line is not followed beyond this multiple of the particles at hand: over 5.3 units of ln N the B-factor
@@ -59,8 +60,8 @@ class ResLog:
 
     Attributes
     ----------
-    fit : ClusteredFit
-        Intercept at `centre` and slope.
+    fits : tuple of ClusteredFit
+        Intercept at `centre` and slope, one estimate with two errors; the wider interval is quoted.
     centre : float
         Mean ln N, about which the fit was made.
     used : tuple of LadderPoint
@@ -68,26 +69,29 @@ class ResLog:
         Rungs left out, each with its reason.
     """
 
-    fit: ClusteredFit
+    fits: tuple[ClusteredFit, ClusteredFit]
     centre: float
     used: tuple[LadderPoint, ...]
     dropped: tuple[str, ...]
 
-    @property
-    def slope(self) -> Fitted:
-        """Slope of 1/d^2 per ln N, 2/B."""
-        return self.fit.combination(np.array([0.0, 1.0]))
+    def _widest(self, vector: NDArray[np.floating[Any]], confidence: float, method: str) -> Interval:
+        both = [fit.combination(vector).interval(confidence, method) for fit in self.fits]
+        return max(both, key=lambda interval: interval.high - interval.low)
 
-    def at(self, particles: float) -> Fitted:
-        """Estimate of 1/d^2 on the line."""
-        return self.fit.combination(np.array([1.0, math.log(particles) - self.centre]))
+    def slope(self, confidence: float) -> Interval:
+        """Slope of 1/d^2 per ln N, 2/B (1/A^2)."""
+        return self._widest(np.array([0.0, 1.0]), confidence, LADDER_METHOD)
+
+    def at(self, particles: float, confidence: float) -> Interval:
+        """The line's 1/d^2 (1/A^2) at a number of particles."""
+        return self._widest(np.array([1.0, math.log(particles) - self.centre]), confidence, LADDER_METHOD)
 
     def bfactor(self, confidence: float) -> Estimate:
         """Ladder B-factor 2/slope (A2)."""
-        slope = self.slope.interval(confidence, "")
+        slope = self.slope(confidence)
         if slope.low <= 0:
             return Unknown("more particles did not surely raise the resolution: the slope's interval holds zero")
-        return slope.mapped(lambda value: 2.0 / value, "ResLog slope, t interval over micrographs")
+        return slope.mapped(lambda value: 2.0 / value, LADDER_METHOD)
 
 
 def _sorted_rungs(
@@ -123,10 +127,10 @@ def fit_reslog(points: Sequence[LadderPoint], start_resolution_A: float) -> ResL
     centre = float(log_particles.mean())
     values = np.array([point.inverse_square for point in used], dtype=np.float64)
     shares = np.stack([point.shares for point in used])
-    fit = fit_clustered(values, np.stack([np.ones(len(used)), log_particles - centre], axis=1), shares)
-    if fit is None:
+    fits = fit_both_ways(values, np.stack([np.ones(len(used)), log_particles - centre], axis=1), shares)
+    if fits is None:
         return Unknown("the ladder's refinements leave no spread from which to tell an error")
-    return ResLog(fit, centre, tuple(used), dropped)
+    return ResLog(fits, centre, tuple(used), dropped)
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,10 @@ class Need:
     at_least: float | None
 
 
-def _fieller(reslog: ResLog, target: float, confidence: float) -> tuple[float, float, float]:
-    """Value, low and high of ln N at which the line reaches `target` (1/A^2); bounds may be infinite."""
-    t2 = float(stats.t.ppf(0.5 + confidence / 2, reslog.fit.df)) ** 2
-    (intercept, slope), cov = reslog.fit.beta, reslog.fit.covariance
+def _fieller(fit: ClusteredFit, target: float, confidence: float) -> tuple[float, float, float]:
+    """Value, low and high of ln N, from the centre, at which the line reaches `target`; bounds may be infinite."""
+    t2 = float(stats.t.ppf(0.5 + confidence / 2, fit.df)) ** 2
+    (intercept, slope), cov = fit.beta, fit.covariance
     gap = intercept - target
     # (gap + slope x)^2 <= t^2 (v00 + 2 v01 x + v11 x^2)
     a = slope**2 - t2 * cov[1, 1]
@@ -165,7 +169,7 @@ def _fieller(reslog: ResLog, target: float, confidence: float) -> tuple[float, f
         low, high = (min(ends) if ends else -math.inf), math.inf
     else:
         low, high = -math.inf, math.inf
-    return value + reslog.centre, low + reslog.centre, high + reslog.centre
+    return value, low, high
 
 
 def micrographs_needed(
@@ -194,7 +198,8 @@ def micrographs_needed(
             Unknown(f"{wanted} is beyond Nyquist ({nyquist:.1f} A) of these particles; extract with a finer pixel"),
             None,
         )
-    value, low, high = _fieller(reslog, target_resolution_A**-2, confidence)
+    both = [_fieller(fit, target_resolution_A**-2, confidence) for fit in reslog.fits]
+    value, low, high = (reslog.centre + end for end in (both[0][0], min(b[1] for b in both), max(b[2] for b in both)))
     here = max(point.particles for point in reslog.used)
     per_micrograph = float(np.mean(counts))
     relative = float(np.std(counts, ddof=1)) / per_micrograph / math.sqrt(len(counts)) if len(counts) > 1 else 0.0
@@ -209,8 +214,8 @@ def micrographs_needed(
     if not math.isfinite(value) or not math.isfinite(high):
         reason = f"the ladder's slope is not surely above zero, so no upper bound can be given for {wanted}{bound}"
         return Need(Unknown(reason), at_least)
-    if value - math.log(here) > math.log(FURTHEST_FACTOR):
-        reason = f"{wanted} lies more than {FURTHEST_FACTOR:.0f} times beyond the {here} particles at hand{bound}"
+    if high - math.log(here) > math.log(FURTHEST_FACTOR):
+        reason = f"{wanted} may lie more than {FURTHEST_FACTOR:.0f} times beyond the {here} particles at hand{bound}"
         return Need(Unknown(reason), at_least)
     method = (
         f"ResLog over {len(reslog.used)} re-refined subsets, Fieller interval over micrographs, yield error included"

@@ -149,10 +149,9 @@ def _reslog_json(
         "micrographs_needed_at_least": need.at_least,
     }
     if isinstance(ladder, ResLog):
-        slope = ladder.slope.interval(settings.confidence, "least squares, t interval over micrographs")
         entry |= {
-            "slope_per_A2": slope.to_json(),
-            "intercept_per_A2": ladder.at(1.0).value,
+            "slope_per_A2": ladder.slope(settings.confidence).to_json(),
+            "intercept_per_A2": ladder.at(1.0, settings.confidence).value,
             "bfactor_A2": ladder.bfactor(settings.confidence).to_json(),
             "dropped": list(ladder.dropped),
         }
@@ -228,16 +227,17 @@ def run_study(
     compared = _compare_plan(grid, plan, refine, context, confidence)
     points = _ladder_points(grid, plan, refine, minimum)
     ladder = fit_reslog(points, context.start_resolution_A)
-    spread = spreads(grid, compared[0], ladder)
+    spread = spreads(compared[0], ladder)
 
-    def as_map(subset: Subset) -> GroupMap:
-        return group_map(grid, subset, refine(subset.indices), spread, context.start_resolution_A, confidence)
+    def as_map(subset: Subset, group: str = "") -> GroupMap:
+        found = spread.get(group, spread.get(""))
+        return group_map(subset, refine(subset.indices), found, context.start_resolution_A, confidence)
 
-    own = {name: as_map(subset) for name, subset in plan.own.items() if len(subset) >= minimum}
-    every_pick = {name: as_map(subset) for name, subset in plan.picked.items() if len(subset) >= minimum}
+    own = {name: as_map(subset, name) for name, subset in plan.own.items() if len(subset) >= minimum}
+    every_pick = {name: as_map(subset, name) for name, subset in plan.picked.items() if len(subset) >= minimum}
     joined = as_map(plan.joined) if plan.joined is not None else None
     everything = as_map(plan.everything) if len(plan.everything) >= minimum else None
-    gain = joined_gain(grid, joined, own["good"], spread, confidence).to_json() if joined is not None else None
+    gain = joined_gain(joined, own["good"], spread, confidence).to_json() if joined is not None else None
     counts = np.bincount(grid.particle_micrograph[grid.selected], minlength=len(grid.names)).tolist()
     defocus = defocus_by_group(grid, confidence, settings.seed)
     pairs = defocus_pairs(grid, confidence, settings.seed)

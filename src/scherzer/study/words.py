@@ -98,7 +98,8 @@ def _more_micrographs(evidence: Evidence) -> str:
     if per_micrograph < 1:
         return f"Collect about {PER_STEP} more micrographs with particles before judging this grid."
     aim = max(2 * counts.accepted, counts.accepted + PER_STEP)
-    return f"Collect {aim - counts.accepted} more micrographs ({aim} in all, about {aim * per_micrograph:.0f} particles) and run again."
+    more, particles = aim - counts.accepted, aim * per_micrograph
+    return f"Collect {more} more micrographs ({aim} in all, about {particles:.0f} particles) and run again."
 
 
 def next_steps(evidence: Evidence, rule: str, single_setting: bool) -> tuple[str, ...]:
