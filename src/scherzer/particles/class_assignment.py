@@ -1,0 +1,107 @@
+"""Which class each particle belongs to, at which angle and shift, and how probable it is that it is no particle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scherzer.likelihood.score import ScoredImages
+from scherzer.likelihood.search import Candidates, search
+from scherzer.particles.class_averages import HALVES
+
+CANDIDATES = 8  # candidates kept of each particle; more changed no average
+LEAST_SHARE = 0.01  # of the best candidate's weight; below it a candidate is dropped
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Posterior of n particles over classes, angles and shifts; c candidates each, the best first.
+
+    Attributes
+    ----------
+    classes, angles : Tensor
+        ``(n, c)`` int64.
+    shift_px : Tensor
+        ``(n, c, 2)`` where the particle lies from the centre of its image.
+    weight : Tensor
+        ``(n, c)``: posterior probability; the rest to 1 is that of the flat class.
+    score : Tensor
+        ``(n,)`` log likelihood gain of the best candidate over the flat class.
+    """
+
+    classes: Tensor
+    angles: Tensor
+    shift_px: Tensor
+    weight: Tensor
+    score: Tensor
+
+    def probability_of_classes(self, class_count: int) -> Tensor:
+        """Posterior over classes, ``(n, k)``."""
+        result = self.weight.new_zeros((len(self.weight), class_count))
+        return result.scatter_add_(1, self.classes, self.weight)
+
+
+def assign(
+    images: ScoredImages,
+    half: Tensor,
+    references: Tensor,
+    shifts_px: Tensor,
+    *,
+    temperature: float = 1.0,
+    shift_sigma_px: float,
+    flat_class: bool = True,
+) -> Assignment:
+    """Search all classes, angles and shifts; every half-set against its own averages.
+
+    Parameters
+    ----------
+    images : ScoredImages
+        n images.
+    half : Tensor
+        ``(n,)``, 1 or 2.
+    references : Tensor
+        ``(2, k, p, m)`` averages of both half-sets, turned by p angles, on the images' band.
+    shifts_px : Tensor
+        ``(t, 2)``.
+    temperature : float
+        Log likelihoods are divided by it.
+    shift_sigma_px : float
+        Standard deviation of the shifts expected, per axis.
+    flat_class : bool
+        Whether a particle may be none. The flat class has score 0 by construction, and a class's evidence is the
+        mean of its likelihood over all angles and shifts, so trying many does not make noise a particle.
+    """
+    prior = -(shifts_px**2).sum(1) / (2 * shift_sigma_px**2)
+    prior = prior - torch.logsumexp(prior, 0)
+    _, class_count, angles, _ = references.shape
+    reference_count = class_count * angles
+    n, device = len(images), images.data.device
+    keep = min(CANDIDATES, reference_count)
+    found = Candidates(
+        torch.zeros((n, keep), dtype=torch.int64, device=device),
+        torch.zeros((n, keep, 2), device=device),
+        torch.zeros((n, keep), device=device),
+    )
+    for number in range(HALVES):
+        members = torch.nonzero(half == number + 1).flatten()
+        if len(members) == 0:
+            continue
+        rendered = references[number].flatten(0, 1)
+        part = search(
+            images[members], rendered.__getitem__, reference_count, shifts_px, keep=keep, shift_log_prior=prior
+        )
+        found.reference[members], found.shift_px[members], found.score[members] = (
+            part.reference,
+            part.shift_px,
+            part.score,
+        )
+    evidence = (found.score - math.log(reference_count)) / temperature
+    flat = torch.zeros_like(evidence[:, :1]) if flat_class else torch.full_like(evidence[:, :1], -torch.inf)
+    weight = torch.softmax(torch.cat((evidence, flat), dim=1), dim=1)[:, :-1]
+    particle = weight.sum(1, keepdim=True)
+    weight = torch.where(weight >= LEAST_SHARE * weight.amax(1, keepdim=True), weight, torch.zeros_like(weight))
+    weight = weight * (particle / weight.sum(1, keepdim=True).clamp(min=1e-30))
+    return Assignment(found.reference // angles, found.reference % angles, found.shift_px, weight, found.score[:, 0])

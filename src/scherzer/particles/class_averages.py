@@ -1,0 +1,226 @@
+"""Class averages from weighted particles: the sums, their two halves, and the filtered averages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scherzer.fourier.filters import cosine_edge
+from scherzer.fourier.grids import centred_irfft2, centred_rfft2, real_radius, rfft_radius
+from scherzer.fourier.shells import shell_sum
+from scherzer.fourier.shifts import phase_ramp
+from scherzer.likelihood.score import ScoredImages
+from scherzer.particles.image_rotation import RotatedBand
+
+HALVES = 2
+CHUNK = 1024  # candidates added at a time
+SIGNIFICANT_FRC = 0.5  # a shell below it is more noise than signal in each half
+PRIOR_FACTOR = 2.0  # what the signal's prior variance is multiplied by in 2D (RELION's "T")
+MASK_EDGE = 0.08  # width of the mask's soft edge, in particle diameters
+WINDOW = 1.6  # shells on each side that steady a correlation: one class has few independent pixels in a shell
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Sums over particles, split by half-set, from which averages follow.
+
+    Attributes
+    ----------
+    signal : Tensor
+        ``(2, k, b, b // 2 + 1)`` complex64: sum of ``w c X / sigma^2``, turned and shifted onto the class.
+    power : Tensor
+        ``(2, k, b // 2 + 1)`` float32: sum of ``w c^2 / sigma^2``, averaged over shells.
+    weight : Tensor
+        ``(2, k)`` float32: sum of ``w``, the population.
+    """
+
+    signal: Tensor
+    power: Tensor
+    weight: Tensor
+
+    @property
+    def box(self) -> int:
+        """Box of the averages, px."""
+        return self.signal.shape[-2]
+
+    def faded(self, keep: float) -> ClassSums:
+        """Return the sums times a factor."""
+        return ClassSums(self.signal * keep, self.power * keep, self.weight * keep)
+
+    def plus(self, other: ClassSums) -> ClassSums:
+        """Return the sums of both sets of particles."""
+        return ClassSums(self.signal + other.signal, self.power + other.power, self.weight + other.weight)
+
+    def moved(self, shift_px: Tensor) -> ClassSums:
+        """Return the sums with each class moved by ``(k, 2)`` px."""
+        frequency = torch.fft.fftfreq(self.box, device=shift_px.device)
+        ky, kx = torch.meshgrid(frequency, frequency[: self.box // 2 + 1].abs(), indexing="ij")
+        ramp = phase_ramp(shift_px, kx.flatten(), ky.flatten()).reshape(-1, *kx.shape)
+        return ClassSums(self.signal * ramp, self.power, self.weight)
+
+
+def add_particles(
+    images: ScoredImages,
+    half: Tensor,
+    classes: Tensor,
+    angles: Tensor,
+    shift_px: Tensor,
+    weight: Tensor,
+    class_count: int,
+    rotated: RotatedBand,
+) -> ClassSums:
+    """Add particles to their classes.
+
+    Images that share class and angle are added up before they are turned, so the turning costs the same for any
+    number of particles.
+
+    Parameters
+    ----------
+    images : ScoredImages
+        n images.
+    half : Tensor
+        ``(n,)``, 1 or 2.
+    classes, angles : Tensor
+        ``(n, c)`` int64: class and number of the angle of c candidates.
+    shift_px : Tensor
+        ``(n, c, 2)`` where the particle lies.
+    weight : Tensor
+        ``(n, c)``; candidates of weight 0 cost nothing.
+    class_count : int
+        k.
+    rotated : RotatedBand
+        The angles, on the images' band.
+    """
+    band, cells = images.band, class_count * rotated.angles
+    device = images.data.device
+    groups = torch.zeros((HALVES * cells, 2 * len(band)), device=device)
+    power = torch.zeros((HALVES * class_count, band.box // 2 + 1), device=device)
+    population = torch.zeros(HALVES * class_count, device=device)
+    by_shell = images.power @ _shell_average(images)
+    # candidates come from a grid of shifts, so few ramps serve all of them
+    distinct, ramp_number = torch.unique(shift_px.reshape(-1, 2), dim=0, return_inverse=True)
+    ramps = phase_ramp(-distinct / band.box, band.kx, band.ky)
+    ramp_number = ramp_number.reshape(weight.shape)
+    row, candidate = torch.nonzero(weight > 0, as_tuple=True)
+    for rows, candidates in zip(row.split(CHUNK), candidate.split(CHUNK), strict=True):
+        share = weight[rows, candidates][:, None]
+        centred = images.data[rows] * ramps[ramp_number[rows, candidates]] * share
+        member = (half[rows] - 1) * class_count + classes[rows, candidates]
+        cell = member * rotated.angles + angles[rows, candidates]
+        groups.index_add_(0, cell, torch.view_as_real(centred).flatten(1))
+        power.index_add_(0, member, by_shell[rows] * share)
+        population.index_add_(0, member, share[:, 0])
+    values = torch.view_as_complex(groups.reshape(HALVES * class_count, rotated.angles, len(band), 2))
+    turned = rotated.add_up(values) * (2 / band.box**2)
+    signal = centred_rfft2(turned).reshape(HALVES, class_count, band.box, -1)
+    return ClassSums(signal, power.reshape(HALVES, class_count, -1), population.reshape(HALVES, class_count))
+
+
+def _shell_average(images: ScoredImages) -> Tensor:
+    """Matrix ``(m, b // 2 + 1)`` that averages the pixels of a band over shells."""
+    matrix = torch.nn.functional.one_hot(images.band.shell, images.band.box // 2 + 1).float()
+    return matrix / matrix.sum(0).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Filtered class averages.
+
+    Attributes
+    ----------
+    joined : Tensor
+        ``(k, b, b)`` float32 from all particles: what is looked at.
+    halves : Tensor
+        ``(2, k, b, b)`` from each half-set: what its particles are compared with.
+    correlation : Tensor
+        ``(k, b // 2 + 1)`` Fourier ring correlation of the halves within the mask.
+    """
+
+    joined: Tensor
+    halves: Tensor
+    correlation: Tensor
+
+    def resolution_A(self, pixel_size_A: float, level: float = SIGNIFICANT_FRC) -> Tensor:
+        """Where the ring correlation first falls below a level, A, ``(k,)``; the box if it never was above."""
+        extent_A = (self.correlation.shape[-1] - 1) * 2 * pixel_size_A
+        shells = torch.stack([first_crossing(curve, level) for curve in self.correlation])
+        return extent_A / shells.clamp(min=1)
+
+
+def first_crossing(curve: Tensor, level: float = SIGNIFICANT_FRC) -> Tensor:
+    """Shell, with a fraction, where a curve over shells first falls below a level; shell 0 is not looked at."""
+    below = torch.nonzero(curve[1:] < level).flatten()
+    if len(below) == 0:
+        return curve.new_tensor(float(len(curve) - 1))
+    at = int(below[0]) + 1
+    if at == 1:
+        return curve.new_tensor(1.0)
+    return at - (level - curve[at]) / (curve[at - 1] - curve[at]).clamp(min=1e-6)
+
+
+def make_averages(sums: ClassSums, diameter_px: float, shared_shells: float, finest_shell: float) -> Averages:
+    """Filter and mask the averages of sums.
+
+    Parameters
+    ----------
+    sums : ClassSums
+        Of k classes.
+    diameter_px : float
+        Of the circular mask.
+    shared_shells : float
+        Up to this shell the halves hold the joined average: it ties their angles and centres together.
+    finest_shell : float
+        Nothing beyond it is kept.
+
+    Notes
+    -----
+    The Wiener filter is ``s / (1 + s)`` with the ratio of signal to noise ``s = f / (1 - f)`` of a half and
+    ``2 f / (1 - f)`` of the whole, f being the ring correlation of the halves (Scheres 2012, J. Struct. Biol. 180,
+    eq. 8; Rosenthal and Henderson 2003). Each half is compared with its own average above the shared shells, so that
+    noise cannot grow by being aligned to itself.
+    """
+    box, device = sums.box, sums.signal.device
+    radius = rfft_radius(box, 2, device)
+    shell = torch.round(radius).long().clamp(max=box // 2)
+    plain = sums.signal / sums.power.clamp(min=1e-6)[..., shell]
+    plain[sums.power[..., shell] <= 1e-6] = 0
+    mask = circular_mask(box, diameter_px, device)
+    masked = centred_rfft2(masked_images(centred_irfft2(plain), mask))
+    correlation = ring_correlation(masked[0], masked[1])
+    f = correlation.clamp(0, 0.98).float()
+    cut = cosine_edge(torch.arange(box // 2 + 1, device=device).float(), finest_shell - 1, finest_shell + 1)
+    ratio = PRIOR_FACTOR * f / (1 - f) * cut
+    whole = sums.signal.sum(0) / sums.power.sum(0).clamp(min=1e-6)[..., shell]
+    joined_filter, half_filter = (2 * ratio / (1 + 2 * ratio))[..., shell], (ratio / (1 + ratio))[..., shell]
+    joined = whole * joined_filter
+    share = cosine_edge(radius, shared_shells - 1, shared_shells + 1)
+    halves = joined * share + plain * half_filter * (1 - share)
+    return Averages(
+        masked_images(centred_irfft2(joined), mask), masked_images(centred_irfft2(halves), mask), correlation.float()
+    )
+
+
+def circular_mask(box: int, diameter_px: float, device: torch.device | str = "cpu") -> Tensor:
+    """Soft disc ``(b, b)``: 1 inside the diameter, 0 outside its edge."""
+    radius = diameter_px / 2
+    return cosine_edge(real_radius(box, 2, device), radius, min(radius + MASK_EDGE * diameter_px, box / 2))
+
+
+def masked_images(images: Tensor, mask: Tensor) -> Tensor:
+    """Set what lies outside the mask to 0 and the level at its edge to 0, for ``(..., b, b)`` images."""
+    edge = (mask * (1 - mask)).clamp(min=0)
+    level = (images * edge).sum((-2, -1), keepdim=True) / edge.sum().clamp(min=1e-6)
+    return (images - level) * mask
+
+
+def ring_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Fourier ring correlation of ``(..., b, b // 2 + 1)`` transforms, steadied over neighbouring shells."""
+    cross = shell_sum((first * second.conj()).real, 2)
+    powers = shell_sum(first.abs() ** 2, 2) * shell_sum(second.abs() ** 2, 2)
+    # Each shell is normalised before the window, or the strong low shells would lend their correlation to the next.
+    curve = torch.where(powers > 0, cross / powers.clamp(min=1e-30).sqrt(), torch.zeros_like(cross))
+    shells = torch.arange(curve.shape[-1], device=curve.device, dtype=curve.dtype)
+    window = torch.exp(-0.5 * ((shells[:, None] - shells) / (WINDOW / 2)) ** 2) * (shells > 0) * shells
+    return curve @ (window / window.sum(1, keepdim=True)).T
