@@ -59,7 +59,12 @@ def _micrographs(root: Path, world: World, side: int, rng: np.random.Generator) 
     for micrograph in world.micrographs.to_dict("records"):
         name = Path(micrograph["rlnMicrographName"]).stem
         xy = rng.uniform(0.08 * side, 0.92 * side, (max(6, (side // 128) ** 2 + 6), 2))
-        write_mrc(root / "motion" / f"{name}.mrc", _image(side, xy, rng, 0.6 * micrograph["rlnDefocusU"] / 2e4), PIXEL_A, "image")
+        write_mrc(
+            root / "motion" / f"{name}.mrc",
+            _image(side, xy, rng, 0.6 * micrograph["rlnDefocusU"] / 2e4),
+            PIXEL_A,
+            "image",
+        )
         (root / "ctf").mkdir(exist_ok=True)
         k = np.linspace(0.03, 0.32, 240)
         rings = np.cos(np.pi * 0.0197 * micrograph["rlnDefocusU"] * k**2 * 2) * np.exp(-28 * k**2)
@@ -75,7 +80,12 @@ def _micrographs(root: Path, world: World, side: int, rng: np.random.Generator) 
         grid = np.hypot(*np.meshgrid(np.linspace(-0.33, 0.33, 128), np.linspace(-0.33, 0.33, 128)))
         model = 0.5 + 0.5 * np.cos(np.pi * 0.0197 * micrograph["rlnDefocusU"] * grid**2 * 2) * np.exp(-8 * grid)
         data = np.clip(model + 0.18 * rng.normal(size=grid.shape), 0, 1)
-        write_mrc(root / "ctf" / f"{name}.mrc", np.where(np.arange(128) < 64, data, model).astype(np.float32), PIXEL_A, "image")
+        write_mrc(
+            root / "ctf" / f"{name}.mrc",
+            np.where(np.arange(128) < 64, data, model).astype(np.float32),
+            PIXEL_A,
+            "image",
+        )
         rows.append(
             {
                 **micrograph,
@@ -90,11 +100,17 @@ def _micrographs(root: Path, world: World, side: int, rng: np.random.Generator) 
                 "rlnOpticsGroup": 1,
             }
         )
-        picks.append(pd.DataFrame({"rlnMicrographName": f"motion/{name}.mrc", "rlnCoordinateX": xy[:, 0], "rlnCoordinateY": xy[:, 1]}))
+        picks.append(
+            pd.DataFrame(
+                {"rlnMicrographName": f"motion/{name}.mrc", "rlnCoordinateX": xy[:, 0], "rlnCoordinateY": xy[:, 1]}
+            )
+        )
     for name, state, reason in REJECTED:
         if state == "rejected":
             write_mrc(root / "motion" / f"{name}.mrc", _image(side, np.zeros((0, 2)), rng, 0), PIXEL_A, "image")
-        rows.append({"rlnMicrographName": f"motion/{name}.mrc", "sczState": state, "sczReason": reason, "rlnOpticsGroup": 1})
+        rows.append(
+            {"rlnMicrographName": f"motion/{name}.mrc", "sczState": state, "sczReason": reason, "rlnOpticsGroup": 1}
+        )
     return pd.DataFrame(rows), pd.concat(picks, ignore_index=True)
 
 
@@ -106,7 +122,10 @@ def _classes(root: Path, box: int, rng: np.random.Generator) -> None:
         kept = number % 3 != 2
         turned = ndimage.rotate(volume, 17.0 * number, axes=(0, 1), reshape=False, order=1)
         projection = turned.sum(axis=0) if kept else 0.2 * turned.sum(axis=1)
-        averages.append(projection / projection.max() + (0.04 if kept else 0.5) * ndimage.gaussian_filter(rng.normal(size=(box, box)), 2))
+        averages.append(
+            projection / projection.max()
+            + (0.04 if kept else 0.5) * ndimage.gaussian_filter(rng.normal(size=(box, box)), 2)
+        )
         rows.append(
             {
                 "rlnReferenceImage": f"{number + 1:06d}@class2d/classes.mrcs",
@@ -145,17 +164,27 @@ def _map_files(root: Path, subset: str, box: int, resolution_A: float) -> dict[s
     )
     inside = (k > 0.1) & (k < 1 / resolution_A)
     guinier = pd.DataFrame(
-        {"rlnResolutionSquared": k**2, "rlnLogAmplitudesOriginal": 8 - 140 / 4 * k**2 + 0.05 * np.sin(60 * k), "sczInGuinierFit": inside.astype(int)}
+        {
+            "rlnResolutionSquared": k**2,
+            "rlnLogAmplitudesOriginal": 8 - 140 / 4 * k**2 + 0.05 * np.sin(60 * k),
+            "sczInGuinierFit": inside.astype(int),
+        }
     )
     starfile.write({"fsc": curves, "guinier": guinier}, folder / "fsc.star", overwrite=True)
-    return {role: str((folder / f"{role}.mrc").relative_to(root)) for role in ("map", "half1", "half2", "mask", "sharpened")} | {
-        "fsc": str((folder / "fsc.star").relative_to(root))
-    }
+    return {
+        role: str((folder / f"{role}.mrc").relative_to(root)) for role in ("map", "half1", "half2", "mask", "sharpened")
+    } | {"fsc": str((folder / "fsc.star").relative_to(root))}
 
 
 def _record(row: dict[str, Any], picks: pd.DataFrame) -> dict[str, Any]:
     if row["sczState"] != "accepted":
-        return {"name": row["rlnMicrographName"], "state": row["sczState"], "reason": row["sczReason"], "defocus_u_A": None, "contrast": None}
+        return {
+            "name": row["rlnMicrographName"],
+            "state": row["sczState"],
+            "reason": row["sczReason"],
+            "defocus_u_A": None,
+            "contrast": None,
+        }
     own = int((picks["rlnMicrographName"] == row["rlnMicrographName"]).sum())
     return {
         "name": row["rlnMicrographName"],
@@ -167,7 +196,12 @@ def _record(row: dict[str, Any], picks: pd.DataFrame) -> dict[str, Any]:
         "ctf_fit_resolution_A": row["rlnCtfMaxResolution"],
         "ctf_score": row["rlnCtfFigureOfMerit"],
         "motion_total_A": row["rlnAccumMotionTotal"],
-        "contrast": {"label": row["sczContrastClass"], "probability_good": 0.8, "probability_moderate": 0.15, "probability_bad": 0.05},
+        "contrast": {
+            "label": row["sczContrastClass"],
+            "probability_good": 0.8,
+            "probability_moderate": 0.15,
+            "probability_bad": 0.05,
+        },
         "picks": own,
         "particles_kept": own - 2,
     }
@@ -181,15 +215,24 @@ def fabricate(root: Path, per_class: int = 8, side: int = 256, box: int = 40, la
     world = make_world(WorldSettings(groups=groups, bfactor_A2=120.0, strength=6e-3), 5)
     settings = StudySettings(draws=3, ladder=(0.5, 0.25) if ladder else (), max_refinements=30)
     study = run_study(
-        world.micrographs, world.picked, world.selected, world.refiner, StudyContext("O", 24, "ab initio map at 20 A", 20.0), settings
+        world.micrographs,
+        world.picked,
+        world.selected,
+        world.refiner,
+        StudyContext("O", 24, "ab initio map at 20 A", 20.0),
+        settings,
     )
     micrographs, picks = _micrographs(root, world, side, rng)
-    optics = pd.DataFrame({"rlnOpticsGroup": [1], "rlnOpticsGroupName": ["opticsGroup1"], "rlnMicrographPixelSize": [PIXEL_A]})
+    optics = pd.DataFrame(
+        {"rlnOpticsGroup": [1], "rlnOpticsGroupName": ["opticsGroup1"], "rlnMicrographPixelSize": [PIXEL_A]}
+    )
     for stage in ("import", "motion", "ctf", "contrast"):
         write_star(StarTable("micrographs", optics, micrographs), root / stage / "micrographs.star")
     picks["rlnOpticsGroup"] = 1
     write_star(StarTable("particles", optics, picks), root / "pick" / "particles.star")
-    kept = picks.assign(sczState=np.where(np.arange(len(picks)) % 5 == 0, "rejected", "accepted"), sczReason="", rlnClassNumber=1)
+    kept = picks.assign(
+        sczState=np.where(np.arange(len(picks)) % 5 == 0, "rejected", "accepted"), sczReason="", rlnClassNumber=1
+    )
     write_star(StarTable("particles", optics, kept), root / "class2d" / "particles.star")
     _classes(root, box, rng)
     write_mrc(root / "abinitio" / "map.mrc", phantom(box, 14.0), 2.0, "volume")
@@ -217,7 +260,11 @@ def fabricate(root: Path, per_class: int = 8, side: int = 256, box: int = 40, la
         "diameter_A": DIAMETER_A,
         "initial_map": None,
     }
-    content = {"inputs": ["/data/a.mrc"], "acquisition": acquisition, "ctf": {"min_defocus_A": 3000.0, "max_defocus_A": 50000.0}}
+    content = {
+        "inputs": ["/data/a.mrc"],
+        "acquisition": acquisition,
+        "ctf": {"min_defocus_A": 3000.0, "max_defocus_A": 50000.0},
+    }
     (root / "session.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return root
 

@@ -62,9 +62,11 @@ COLUMNS = {
     "draw_resolutions_A": Column("resolution of each draw", A),
     "slope_per_A2": Column("slope", f"1/{A}²"),
     "intercept_per_A2": Column("intercept", f"1/{A}²"),
-    "underfocus_median_um": Column("median underfocus", UM),
+    "underfocus_median_um": Column("median underfocus", UM, "", 1.0, 2),
     "ctf_fit_resolution_median_A": Column("median CTF fit", A, "rlnCtfMaxResolution", 1.0, 1),
     "probability_first_has_larger_underfocus": Column("probability that the first has the larger underfocus"),
+    "smallest_um": Column("smallest", UM, "", 1.0, 2),
+    "largest_um": Column("largest", UM, "", 1.0, 2),
     "overlap_fraction": Column("share within the common range", "", "", 1.0, 2),
     "probability_good": Column("probability of good", "", "", 1.0, 2),
     "micrographs_needed": Column("micrographs needed", "", "", 1.0, 0),
@@ -135,7 +137,7 @@ def cell(record: Mapping[str, Any], key: str) -> Cell:
     missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
     if key in ("reason", "state", "start") and value is None:
         return Cell("")
-    text = quantity(value, "", reason or "not recorded", None if isinstance(value, Mapping) else _decimals(value, column))
+    text = quantity(value, "", str(reason or "not recorded"), None if isinstance(value, int) else column.decimals)
     numeric = isinstance(value, int | float | Mapping) and not isinstance(value, bool)
     return Cell(text, method_of(value), numeric and not missing, missing)
 
@@ -147,7 +149,3 @@ def scaled(value: object, factor: float) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value * factor
     return value
-
-
-def _decimals(value: object, column: Column) -> int | None:
-    return None if isinstance(value, int) else column.decimals

@@ -29,6 +29,8 @@ class Drawable:
         Half the side of a picture that holds the particle with a margin.
     pixel_size_A : float
         Of the cropped, finely sampled map.
+    finer : int
+        Samples for each voxel of the map as it was.
     """
 
     volume: Float
@@ -36,6 +38,7 @@ class Drawable:
     level_sd: float | None
     half_width_voxels: float
     pixel_size_A: float
+    finer: int
 
 
 def solvent_sd(volume: Float, mask: Float | None) -> float | None:
@@ -77,7 +80,7 @@ def prepare(volume: Float, pixel_size_A: float, mask: Float | None = None, targe
     crop = clean[tuple(slice(c - half, c + half) for c in centre)]
     fine = max(1, min(3, round(target_voxels / (2 * half))))
     drawn = _fourier_upsample(crop, fine)
-    return Drawable(drawn, level, level / sd if sd else None, (reach + 2.0) * fine, pixel_size_A / fine)
+    return Drawable(drawn, level, level / sd if sd else None, (reach + 2.0) * fine, pixel_size_A / fine, fine)
 
 
 def _radius(shape: tuple[int, ...]) -> Float:
@@ -95,7 +98,9 @@ def _without_dust(volume: Float, level: float) -> Float:
     dust = sizes < 0.02 * sizes.max()
     dust[0] = False
     # The voxels around a speck carry its foot; without them the fine sampling would bring the speck back.
-    specks = ndimage.binary_dilation(dust[labels], iterations=1) & ~(np.isin(labels, np.flatnonzero(~dust)) & (labels > 0))
+    specks = ndimage.binary_dilation(dust[labels], iterations=1) & ~(
+        np.isin(labels, np.flatnonzero(~dust)) & (labels > 0)
+    )
     return np.where(specks, np.minimum(volume, 0.0), volume).astype(np.float32)
 
 

@@ -178,8 +178,8 @@ def _micrographs(root: Path, results: Record, missing: dict[str, str]) -> list[M
     for stage in ("ctf", "contrast"):
         if not (root / stage / "micrographs.star").is_file():
             missing[stage] = not_run(stage, f"{stage}/micrographs.star")
-    records = results.get("micrographs") or [_record_of(row) for row in rows.to_dict("records")]
-    by_stem = {Path(str(name)).stem: row for name, row in zip(_names(rows), rows.to_dict("records"), strict=True)}
+    records = results.get("micrographs") or [_record_of(row) for row in _rows(rows)]
+    by_stem = {Path(str(name)).stem: row for name, row in zip(_names(rows), _rows(rows), strict=True)}
     return [_located(root, record, by_stem.get(Path(str(record.get("name", ""))).stem, {})) for record in records]
 
 
@@ -193,6 +193,10 @@ def _latest_micrographs(root: Path, missing: dict[str, str]) -> pd.DataFrame:
                 missing["import"] = error.problem
     missing.setdefault("import", not_run("import", "import/micrographs.star"))
     return pd.DataFrame()
+
+
+def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _names(rows: pd.DataFrame) -> list[str]:

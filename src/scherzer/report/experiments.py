@@ -24,7 +24,9 @@ _HEADERS = ("title", "performed", "reason", "question")
 _TEXTS = ("finding", "sentence", "conclusion", "endpoint", "method", "notes")
 _INTERVAL_KEYS = frozenset({"value", "low", "high", "method", "reason", "target_resolution_A"})
 # Curves, paths and lineages: in results.json for programs, not for reading.
-_HIDDEN = frozenset({"fsc", "lineage", "files", "key", "reason", "performed", "bands", "underfocus_quantiles_um", "mean_score"})
+_HIDDEN = frozenset(
+    {"fsc", "lineage", "files", "key", "reason", "performed", "bands", "underfocus_quantiles_um", "mean_score"}
+)
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,20 @@ def without(experiment: object, keys: Sequence[str]) -> object:
 def _sentences(value: object) -> list[str]:
     """Return one or several texts as sentences."""
     texts = value if isinstance(value, list) else [value]
-    return [text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".") for text in texts if isinstance(text, str) and text]
+    return [
+        text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+        for text in texts
+        if isinstance(text, str) and text
+    ]
 
 
 def _lay_out(part: Record, heading: str, facts: list[Fact], tables: list[NamedTable]) -> None:
     for key, value in part.items():
         if key in _HIDDEN:
             continue
-        name = f"{heading}: {words(key)}" if heading and key != "groups" else (heading if key == "groups" else words(key))
+        name = (
+            f"{heading}: {words(key)}" if heading and key != "groups" else (heading if key == "groups" else words(key))
+        )
         records = records_of(value)
         if records is not None:
             if records:
@@ -139,7 +147,10 @@ def records_of(value: object) -> list[dict[str, Any]] | None:
     if isinstance(value, Mapping) and value and not is_interval(value):
         if "resolution_fsc143_A" in value:
             return [{str(k): v for k, v in value.items()}]
-        if all(isinstance(entry, Mapping) and not is_interval(entry) and not _holds_groups(entry) for entry in value.values()):
+        if all(
+            isinstance(entry, Mapping) and not is_interval(entry) and not _holds_groups(entry)
+            for entry in value.values()
+        ):
             return [{"group": str(name), **entry} for name, entry in value.items()]
         return None
     if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
@@ -160,7 +171,11 @@ def _table(records: Sequence[Record]) -> Table:
 
 
 def _empty(records: Sequence[Record], key: str) -> bool:
-    return key in _HIDDEN or key.endswith("_reason") or all(record.get(key) in ("", None, [], {}) and not record.get(f"{key}_reason") for record in records)
+    return (
+        key in _HIDDEN
+        or key.endswith("_reason")
+        or all(record.get(key) in ("", None, [], {}) and not record.get(f"{key}_reason") for record in records)
+    )
 
 
 def _cell(record: Record, key: str) -> Cell:

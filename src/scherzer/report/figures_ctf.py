@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scherzer.formats.errors import BadInput
@@ -88,7 +89,9 @@ def draw_profile(profile: Profile, fit_resolution_A: float | None, label: str | 
         axes.set_xlabel(f"spatial frequency, 1/{A}")
         axes.set_ylabel("rings (a.u.)")
         axes.set_yticks([])
-        axes.legend(loc="upper right" if not fit_resolution_A or 1 / fit_resolution_A < 0.6 * k[-1] else "upper left", ncols=2)
+        axes.legend(
+            loc="upper right" if not fit_resolution_A or 1 / fit_resolution_A < 0.6 * k[-1] else "upper left", ncols=2
+        )
         return svg_uri(figure)
 
 
@@ -112,7 +115,7 @@ def draw_overview(micrographs: Sequence[Micrograph], labels: Sequence[str | None
         )
         left.set_xlabel(f"underfocus, {UM}")
         left.set_ylabel("micrographs")
-        left.yaxis.get_major_locator().set_params(integer=True)
+        left.yaxis.set_major_locator(MaxNLocator(integer=True))
         for label, group in present:
             points = [(m.defocus_um, m.record.get("ctf_fit_resolution_A")) for m in group]
             seen = [(x, float(y)) for x, y in points if x is not None and isinstance(y, int | float)]
@@ -130,7 +133,11 @@ def draw_overview(micrographs: Sequence[Micrograph], labels: Sequence[str | None
 def representatives(micrographs: Sequence[Micrograph], count: int) -> list[Micrograph]:
     """Return accepted micrographs with a fit, spread over the defocus from the smallest to the largest."""
     fitted = sorted(
-        (m for m in micrographs if m.state == "accepted" and m.defocus_um is not None and (m.ctf_image or m.ctf_profile)),
+        (
+            m
+            for m in micrographs
+            if m.state == "accepted" and m.defocus_um is not None and (m.ctf_image or m.ctf_profile)
+        ),
         key=lambda m: (m.defocus_um or 0.0, m.name),
     )
     if len(fitted) <= count:

@@ -59,9 +59,7 @@ def draw_defocus(groups: Sequence[ClassDefocus], recommended_um: tuple[float, fl
             )
         for row, group in enumerate(groups):
             _draw_class(axes, row, group)
-        axes.set_yticks(
-            range(len(groups)), [f"{group.label}\nn = {len(group.underfocus_um)}" for group in groups]
-        )
+        axes.set_yticks(range(len(groups)), [f"{group.label}\nn = {len(group.underfocus_um)}" for group in groups])
         axes.set_ylim(len(groups) - 0.5, -0.65)
         axes.set_xlabel(f"underfocus, {UM}")
         axes.tick_params(axis="y", length=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -82,10 +83,16 @@ def draw_fsc(curves: ResolutionCurves, colour: str, resolution_A: float | None) 
         _resolution_axis(axes, curves.frequency_per_A)
         if resolution_A:
             axes.plot([1 / resolution_A], [0.143], "o", ms=4.5, mfc="white", mec=INK, mew=1.0, zorder=5)
+            at_edge = 1 / resolution_A > 0.85 * curves.frequency_per_A[-1]
             axes.annotate(
-                f"{resolution_A:.2f} {A}", (1 / resolution_A, 0.143), xytext=(4, 5), textcoords="offset points", fontsize=7
+                f"{resolution_A:.2f} {A}",
+                (1 / resolution_A, 0.143),
+                xytext=(-6, -10) if at_edge else (4, 5),
+                ha="right" if at_edge else "left",
+                textcoords="offset points",
+                fontsize=7,
             )
-        axes.legend(loc="upper right", handlelength=2.2, borderaxespad=0.1, labelspacing=0.25)
+        axes.legend(loc="best", handlelength=2.2, labelspacing=0.25)
         return svg_uri(figure)
 
 
@@ -105,7 +112,7 @@ def draw_fsc_together(entries: Sequence[tuple[str, ResolutionCurves]], colours: 
                 axes.plot(entry.frequency_per_A, curve, color=colours[subset], ls=line, lw=1.6, label=subset)
         _resolution_axis(axes, widest)
         axes.set_ylabel("FSC, corrected")
-        axes.legend(loc="upper right")
+        axes.legend(loc="best", ncols=1 + (len(entries) > 5), labelspacing=0.25)
         return svg_uri(figure)
 
 
@@ -134,7 +141,7 @@ def draw_guinier(guinier: Guinier, colour: str, bfactor_text: str) -> str:
 
 
 def fitted_line(guinier: Guinier) -> tuple[float, float] | None:
-    """Return slope (A2) and intercept: those the refinement gave, or a straight line through the points of its window."""
+    """Return slope (A2) and intercept: those of the refinement, or of a straight line through its window."""
     if guinier.slope_A2 is not None and guinier.intercept is not None:
         return guinier.slope_A2, guinier.intercept
     use = guinier.in_fit & np.isfinite(guinier.log_amplitude)
@@ -144,9 +151,8 @@ def fitted_line(guinier: Guinier) -> tuple[float, float] | None:
     return float(slope), float(intercept)
 
 
-def _guinier(blocks: Mapping[str, object]) -> Guinier | Missing:
-    tables = {name: block for name, block in blocks.items()}
-    frame = block_with(tables, "rlnResolutionSquared")  # type: ignore[arg-type]
+def _guinier(blocks: Mapping[str, pd.DataFrame]) -> Guinier | Missing:
+    frame = block_with(blocks, "rlnResolutionSquared")
     if frame is None:
         return Missing("fsc.star has no Guinier block")
     y = numbers(frame, ("rlnLogAmplitudesWeighted", "rlnLogAmplitudesOriginal"))
@@ -154,7 +160,7 @@ def _guinier(blocks: Mapping[str, object]) -> Guinier | Missing:
     if x is None or y is None or not np.isfinite(y).any():
         return Missing("fsc.star has no amplitudes in its Guinier block")
     inside = numbers(frame, ("sczInGuinierFit",))
-    general = block_with(tables, "rlnFittedSlopeGuinierPlot")  # type: ignore[arg-type]
+    general = block_with(blocks, "rlnFittedSlopeGuinierPlot")
     slope, intercept = (
         (None, None)
         if general is None
@@ -164,15 +170,17 @@ def _guinier(blocks: Mapping[str, object]) -> Guinier | Missing:
     return Guinier(x, y, numbers(frame, ("rlnLogAmplitudesSharpened",)), in_fit, slope, intercept)
 
 
-def _first(frame: object, name: str) -> float | None:
-    values = numbers(frame, (name,))  # type: ignore[arg-type]
+def _first(frame: pd.DataFrame, name: str) -> float | None:
+    values = numbers(frame, (name,))
     return float(values[0]) if values is not None and np.isfinite(values[0]) else None
 
 
 def _resolution_axis(axes: Axes, frequency_per_A: Curve) -> None:
     """Label the frequency axis in angstrom, and draw the two thresholds."""
     last = float(frequency_per_A[-1])
-    candidates = np.array([40, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5], dtype=np.float64)
+    candidates = np.array(
+        [40, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5], dtype=np.float64
+    )
     ticks: list[float] = []
     for resolution in candidates[candidates >= 1 / last]:
         if not ticks or 1 / resolution - 1 / ticks[-1] > 0.085 * last:
@@ -184,5 +192,14 @@ def _resolution_axis(axes: Axes, frequency_per_A: Curve) -> None:
     axes.set_ylabel("FSC")
     for threshold, text in ((0.143, "0.143"), (0.5, "0.5")):
         axes.axhline(threshold, color=MUTED, lw=0.6, ls=(0, (4, 3)))
-        axes.annotate(text, (0.004 * last, threshold), xytext=(2, 1.5), textcoords="offset points", fontsize=6.5, color=MUTED)
+        axes.annotate(
+            text,
+            (1.0, threshold),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6.5,
+            color=MUTED,
+        )
     axes.axhline(0.0, color=MUTED, lw=0.5)

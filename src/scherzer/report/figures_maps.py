@@ -18,7 +18,6 @@ from scherzer.report.tables import Missing
 
 # Axes of the usual point groups lie along z (and x, y); the last view shows a three-fold of T, O and I.
 VIEWS = (("along z", (0.0, 0.0, 1.0)), ("along x", (1.0, 0.0, 0.0)), ("along (1, 1, 1)", (1.0, 1.0, 1.0)))
-SLICE_PX = 150
 
 Float = NDArray[np.float32]
 
@@ -43,7 +42,7 @@ class MapPictures:
 
 
 def map_pictures(
-    path: Path | None, mask_path: Path | None, colour: str, settings: RenderSettings = RenderSettings()
+    path: Path | None, mask_path: Path | None, colour: str, settings: RenderSettings | None = None
 ) -> MapPictures | Missing:
     """Return the pictures of a map; the mask, where there is one, guides the contour."""
     if path is None:
@@ -56,31 +55,31 @@ def map_pictures(
     volume = loaded.data
     if volume.ndim != 3 or not np.isfinite(volume).all() or float(np.ptp(volume)) == 0.0:
         return Missing(f"{path.name} holds no density")
-    drawable = prepare(volume, loaded.pixel_size_A or 1.0, mask if mask is not None and mask.shape == volume.shape else None)
+    drawable = prepare(
+        volume, loaded.pixel_size_A or 1.0, mask if mask is not None and mask.shape == volume.shape else None
+    )
     return MapPictures(
-        views=tuple(Picture(png_uri(_view(drawable, direction, colour, settings)), name) for name, direction in VIEWS),
-        slices=central_slices(volume, drawable),
+        views=tuple(
+            Picture(png_uri(_view(drawable, direction, colour, settings or RenderSettings())), name)
+            for name, direction in VIEWS
+        ),
+        slices=central_slices(volume, drawable.half_width_voxels / drawable.finer),
         level=drawable.level,
         level_sd=drawable.level_sd,
         field_nm=2 * drawable.half_width_voxels * drawable.pixel_size_A / 10 if loaded.pixel_size_A else 0.0,
     )
 
 
-def central_slices(volume: Float, drawable: Drawable) -> tuple[Picture, ...]:
-    """Return the slices through the centre across z, y and x; grey, density white, cropped as the surface is."""
-    half = min(drawable.volume.shape[0], min(volume.shape) * 3) / 2
-    fine = drawable.volume
-    centre = fine.shape[0] // 2
-    low, high = float(np.quantile(fine, 0.01)), float(np.quantile(fine[fine >= min(drawable.level, fine.max())], 0.95))
-    reach = int(min(half, drawable.half_width_voxels))
-    window = slice(max(centre - reach, 0), centre + reach)
+def central_slices(volume: Float, half_width_voxels: float) -> tuple[Picture, ...]:
+    """Return the slices through the centre across z, y and x; grey, density white, cropped to the particle."""
+    centre = np.array(volume.shape) // 2
+    reach = int(min(np.ceil(half_width_voxels * 1.08), centre.min()))
+    z, y, x = (slice(c - reach, c + reach) for c in centre)
+    cz, cy, cx = (int(c) for c in centre)
     # Rows point up in a map's slice (y or z grows upwards), as they do in the surface pictures.
-    planes = {
-        "slice across z": fine[centre, window, window][::-1],
-        "slice across y": fine[window, centre, window][::-1],
-        "slice across x": fine[window, window, centre][::-1],
-    }
-    return tuple(Picture(png_uri(grey(plane, low, high, 64)), name) for name, plane in planes.items())
+    planes = {"across z": volume[cz, y, x], "across y": volume[z, cy, x], "across x": volume[z, y, cx]}
+    low, high = (float(v) for v in np.quantile(np.stack(list(planes.values())), (0.002, 0.998)))
+    return tuple(Picture(png_uri(grey(plane[::-1], low, high, 64)), f"slice {name}") for name, plane in planes.items())
 
 
 def _view(

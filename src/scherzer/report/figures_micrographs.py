@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +65,9 @@ def choose_examples(micrographs: Sequence[Micrograph], per_class: int, rejected:
 
 
 def kind_of_reason(reason: str) -> str:
-    """Return a reason without its numbers, so that equal reasons of different micrographs count together."""
-    words = ["…" if any(c.isdigit() for c in word) else word for word in reason.split()]
-    return " ".join(words) if words else "no reason recorded"
+    """Return what kind of reason a sentence gives: what stands before its colon or its first number."""
+    kind = re.split(r":|;|\s[(<>]?[\d.+-]*\d", reason, maxsplit=1)[0].strip(" ,(")
+    return kind or "no reason recorded"
 
 
 def picture(

@@ -17,7 +17,7 @@ Record = Mapping[str, Any]
 
 
 def draw_estimates(estimates: Sequence[Estimate]) -> str:
-    """Return resolution by experiment and group: value, interval as a bar, every draw as a small mark; finer is right."""
+    """Return resolution by experiment and group: value, interval as a bar, each draw as a tick; finer is right."""
     with style():
         rows = _rows(estimates)
         figure, (axes,) = panels(1, FULL_INCH, 0.7 + 0.21 * (rows[-1] + 1))
@@ -25,11 +25,15 @@ def draw_estimates(estimates: Sequence[Estimate]) -> str:
             value, bounds = number_of(estimate.entry), bounds_of(estimate.entry)
             label = class_in(estimate.label)
             colour = class_colour(label) if label else INK
-            axes.plot(estimate.draws_A, np.full(len(estimate.draws_A), row), "|", color=colour, ms=7, mew=0.8, alpha=0.55)
+            axes.plot(
+                estimate.draws_A, np.full(len(estimate.draws_A), row), "|", color=colour, ms=7, mew=0.8, alpha=0.55
+            )
             if bounds is not None:
                 axes.plot(bounds, [row, row], color=colour, lw=1.6, solid_capstyle="butt")
             if value is not None:
-                axes.plot([value], [row], CLASS_MARKERS.get(label or "", "D"), color=colour, mec="white", mew=0.6, ms=5.5)
+                axes.plot(
+                    [value], [row], CLASS_MARKERS.get(label or "", "D"), color=colour, mec="white", mew=0.6, ms=5.5
+                )
         axes.set_yticks(rows, [f"{e.experiment}   {e.label}" for e in estimates])
         axes.set_ylim(rows[-1] + 0.8, -0.8)
         axes.tick_params(axis="y", length=0)
@@ -56,7 +60,16 @@ def draw_reslog(plot: ResLogPlot) -> str:
     """Return ResLog: 1/d2 against the logarithm of the particles, with the line continued to the target."""
     with style():
         figure, (axes,) = panels(1, FULL_INCH, 2.6)
-        axes.plot(plot.particles, plot.inverse_square, "o", color="#0072B2", mec="white", mew=0.6, ms=5.5, label="refined subsets")
+        axes.plot(
+            plot.particles,
+            plot.inverse_square,
+            "o",
+            color="#0072B2",
+            mec="white",
+            mew=0.6,
+            ms=5.5,
+            label="refined subsets",
+        )
         if plot.line_particles:
             x, y = np.array(plot.line_particles), np.array(plot.line_inverse_square)
             here = x <= max(plot.particles)
@@ -81,7 +94,11 @@ def draw_reslog(plot: ResLogPlot) -> str:
         axes.set_ylabel(f"1/d², 1/{A}²")
         other = axes.secondary_yaxis("right")
         low, high = axes.get_ylim()
-        nice = [r for r in (30, 20, 15, 12, 10, 9, 8, 7, 6, 5.5, 5, 4.5, 4, 3.7, 3.5, 3.2, 3, 2.8, 2.5, 2.2, 2) if low <= r**-2 <= high]
+        nice = [
+            r
+            for r in (30, 20, 15, 12, 10, 9, 8, 7, 6, 5.5, 5, 4.5, 4, 3.7, 3.5, 3.2, 3, 2.8, 2.5, 2.2, 2)
+            if low <= r**-2 <= high
+        ]
         other.set_yticks([r**-2 for r in nice], [f"{r:g}" for r in nice])
         other.set_ylabel(f"d, {A}")
         axes.legend(loc="lower right")

@@ -55,7 +55,9 @@ def limits(data: SessionData) -> tuple[str, ...]:
     if experiments:
         found += not_done(experiments, ("E1", "E2", "E3", "E4", "E5", "E6", "E7"))
     else:
-        found.append(f"No group was compared with another: {data.missing.get('study', 'results.json holds no experiments')}.")
+        found.append(
+            f"No group was compared with another: {data.missing.get('study', 'results.json holds no experiments')}."
+        )
     for label in ("good", "moderate", "bad"):
         count = sum(m.contrast == label and m.state == "accepted" for m in data.micrographs)
         if 0 < count < FEW_MICROGRAPHS:
@@ -69,8 +71,8 @@ def limits(data: SessionData) -> tuple[str, ...]:
         found.append("Resolutions and defocus scale with the pixel size, which was taken as given and not calibrated.")
     if len({m.contrast for m in data.micrographs if m.contrast}) > 1:
         found.append(
-            "Contrast, defocus and ice thickness change together in a screening session; equal counts remove the effect of "
-            "the number of particles, not of the ice."
+            "Contrast, defocus and ice thickness change together in a screening session; equal counts remove the "
+            "effect of the number of particles, not of the ice."
         )
     return tuple(found)
 
@@ -93,17 +95,26 @@ def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) 
             "resolution of Rohou & Grigorieff (2015)."
         )
     if "contrast" not in data.missing:
-        yield "Exposures that drifted, were empty, iced or without rings were set aside; the others were classed by contrast as good, moderate or bad without regard to defocus."
+        yield (
+            "Exposures that drifted, were empty, iced or without rings were set aside; the others were classed by "
+            "contrast as good, moderate or bad without regard to defocus."
+        )
     if data.picks is not None:
         diameter = number_of(acquisition.get("diameter_A"))
         size = f" of {plain_number(diameter)} {A} diameter" if diameter else ""
-        yield f"Particles{size} were picked without a reference, cut out, normalised and divided into two half-sets by micrograph, once for all later steps."
+        yield (
+            f"Particles{size} were picked without a reference, cut out, normalised and divided into two half-sets by "
+            "micrograph, once for all later steps."
+        )
     if data.galleries:
         yield "2D classes were made by maximum likelihood and kept or left by their resolution, population and shape."
     if data.maps:
         yield _refinement_sentence(data)
     if data.section("experiments"):
-        yield "Subsets were compared over repeated draws with the micrograph as the unit of resampling; every interval names its method."
+        yield (
+            "Subsets were compared over repeated draws with the micrograph as the unit of resampling; every interval "
+            "names its method."
+        )
 
 
 def _import_sentence(data: SessionData, acquisition: Mapping[str, Any], version: str) -> str:
@@ -118,7 +129,9 @@ def _import_sentence(data: SessionData, acquisition: Mapping[str, Any], version:
         if value is not None:
             parts.append(text.format(plain_number(value)))
     recorded = f" recorded at {', '.join(parts)}" if parts else ""
-    return f"{len(data.micrographs)} exposures{recorded} were processed with scherzer{' ' + version if version else ''}."
+    return (
+        f"{len(data.micrographs)} exposures{recorded} were processed with scherzer{' ' + version if version else ''}."
+    )
 
 
 def _refinement_sentence(data: SessionData) -> str:
@@ -127,8 +140,9 @@ def _refinement_sentence(data: SessionData) -> str:
     imposed = f" with symmetry {' and '.join(symmetry)}" if symmetry else ""
     begun = f", starting from {' or '.join(starts)}" if starts else ""
     return (
-        f"Maps were refined{imposed}{begun}, the half-sets apart; the FSC was corrected for the mask by randomised phases "
-        "(Chen et al. 2013), the resolution read at 0.143, and the B-factor fitted as by Rosenthal & Henderson (2003)."
+        f"Maps were refined{imposed}{begun}, the half-sets apart; the FSC was corrected for the mask by randomised "
+        "phases (Chen et al. 2013), the resolution read at 0.143, and the B-factor fitted as by Rosenthal & Henderson "
+        "(2003)."
     )
 
 
@@ -136,7 +150,11 @@ def _parameters(section: str, value: object) -> Iterator[Parameter]:
     if isinstance(value, Mapping):
         for name, entry in value.items():
             inner = isinstance(entry, Mapping)
-            yield from _parameters(f"{section}.{name}" if inner else section, entry) if inner else _one(section, str(name), entry)
+            yield from (
+                _parameters(f"{section}.{name}" if inner else section, entry)
+                if inner
+                else _one(section, str(name), entry)
+            )
     else:
         yield from _one(section, section, value)
 

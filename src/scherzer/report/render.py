@@ -34,7 +34,7 @@ class RenderSettings:
 
     width_px: int = 280
     supersampling: int = 2
-    step_voxels: float = 1.0
+    step_voxels: float = 1.5
     ambient: float = 0.38
 
 
@@ -47,7 +47,7 @@ class SurfaceHit:
     depth_voxels : numpy.ndarray
         Height above the map's centre towards the viewer, ``(h, w)``; minus infinity where a ray meets nothing.
     normals : numpy.ndarray
-        Outward unit normals in the view's axes (right, up, towards the viewer), ``(h, w, 3)``; zero where there is none.
+        Outward unit normals in the view's axes (right, up, towards the viewer), ``(h, w, 3)``; else zero.
     pixel_voxels : float
         Distance between neighbouring rays.
     """
@@ -114,16 +114,12 @@ def first_hit(volume: Float, level: float, axes: Float, rays: int, half_width_vo
     depth = torch.full((rays * rays,), -torch.inf)
     position = radius
     while position > -radius and len(active):
-        # The ball is round: a ray joins when the front plane reaches its own entry and leaves at its exit.
-        inside = active[reach[active] >= abs(position) - step]
-        value = _sample(grid, start[inside] + position * toward)
-        found = inside[value >= level]
-        depth[found] = position
-        keep = torch.ones(rays * rays, dtype=torch.bool)
-        keep[found] = False
-        if position < 0:
-            keep &= reach >= -position - step
-        active = active[keep[active]]
+        # The ball is round: a ray joins where the front plane enters its part of the ball and leaves at its far end.
+        inside = reach[active] >= abs(position) - step
+        found = torch.zeros(len(active), dtype=torch.bool)
+        found[inside] = _sample(grid, start[active[inside]] + position * toward) >= level
+        depth[active[found]] = position
+        active = active[~found] if position > 0 else active[~found & inside]
         position -= step
 
     hits = torch.nonzero(torch.isfinite(depth)).squeeze(1)
@@ -158,9 +154,10 @@ def render_surface(
     direction: tuple[float, float, float],
     colour: tuple[float, float, float],
     half_width_voxels: float,
-    settings: RenderSettings = RenderSettings(),
+    settings: RenderSettings | None = None,
 ) -> NDArray[np.uint8]:
     """Return the picture of the surface of ``volume`` at ``level`` seen from ``direction``, ``(h, w, 3)`` uint8."""
+    settings = settings or RenderSettings()
     factor = settings.supersampling
     hit = first_hit(
         volume, level, view_axes(direction), settings.width_px * factor, half_width_voxels, settings.step_voxels
@@ -211,18 +208,29 @@ def _open_sky(hit: SurfaceHit) -> Float:
     """Share of the sky that each surface point sees, 0 to 1, judged from the depth picture alone."""
     if not hit.hit.any():
         return np.ones_like(hit.depth_voxels)
-    floor = float(hit.depth_voxels[hit.hit].min())
-    depth = np.where(hit.hit, hit.depth_voxels, floor)
-    closed = np.zeros_like(depth)
-    for radius_voxels in (2.5, 7.0):
-        sigma = radius_voxels / hit.pixel_voxels
-        # Points without surface count as absent, not as deep, or every outline would glow.
-        weight = ndimage.gaussian_filter(hit.hit.astype(np.float32), sigma)
-        mean = ndimage.gaussian_filter(depth * hit.hit, sigma) / np.maximum(weight, 1e-3)
-        # On a slope that turns away from the viewer the neighbours are higher on one side without closing anything.
-        facing = ndimage.gaussian_filter(hit.normals[..., 2], sigma) / np.maximum(weight, 1e-3)
-        closed += np.clip((mean - depth) / (2.2 * radius_voxels), 0, 1) * np.clip(facing, 0, 1) ** 1.5
-    background = np.where(hit.hit, hit.depth_voxels, floor - 8.0)
+    background = np.where(hit.hit, hit.depth_voxels, float(hit.depth_voxels[hit.hit].min()) - 8.0)
     jump = ndimage.maximum_filter(background, size=3) - background
     outline = np.clip(jump / 6.0 - 0.35, 0, 1) * 0.45
-    return np.asarray(np.clip(1 - 0.65 * closed, 0.30, 1) * (1 - outline), dtype=np.float32)
+    return np.asarray(np.clip(1 - 0.65 * _closed(hit), 0.30, 1) * (1 - outline), dtype=np.float32)
+
+
+def _closed(hit: SurfaceHit) -> Float:
+    """How far each point lies below the mean height around it, in two sizes of neighbourhood.
+
+    Hollows are wide, so every second ray in each direction is enough.
+    """
+    coarse = (slice(None, None, 2), slice(None, None, 2))
+    there = hit.hit[coarse].astype(np.float32)
+    depth = np.where(there > 0, hit.depth_voxels[coarse], 0.0)
+    facing = hit.normals[coarse][..., 2]
+    closed = np.zeros_like(depth)
+    for radius_voxels in (2.5, 7.0):
+        sigma = radius_voxels / hit.pixel_voxels / 2
+        # Points without surface count as absent, not as deep, or every outline would glow.
+        weight = np.maximum(ndimage.gaussian_filter(there, sigma, truncate=3.0), 1e-3)
+        mean = ndimage.gaussian_filter(depth, sigma, truncate=3.0) / weight
+        # On a slope that turns away from the viewer the neighbours are higher on one side without closing anything.
+        turned = np.clip(ndimage.gaussian_filter(facing, sigma, truncate=3.0) / weight, 0, 1) ** 1.5
+        closed += np.clip((mean - depth) / (2.2 * radius_voxels), 0, 1) * turned
+    h, w = hit.hit.shape
+    return np.asarray(np.repeat(np.repeat(closed, 2, axis=0), 2, axis=1)[:h, :w], dtype=np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scherzer.report import figures_classes, figures_fsc, figures_maps, figures_study
-from scherzer.report.columns import A, Table, table_of
+from scherzer.report.columns import A, Table, column_of, table_of
 from scherzer.report.data import MapEntry, SessionData
 from scherzer.report.experiments import ExperimentView, estimates, view_of
 from scherzer.report.figures_classes import ClassTile
@@ -15,7 +15,7 @@ from scherzer.report.figures_maps import MapPictures
 from scherzer.report.reslog_view import reslog_plot
 from scherzer.report.style import subset_colours
 from scherzer.report.tables import Missing
-from scherzer.report.words import number_of, plain_number, quantity, unknown
+from scherzer.report.words import brief, number_of, plain_number, quantity, unknown
 
 CLASSES_SHOWN = 60
 MAPS_SHOWN = 6
@@ -44,10 +44,11 @@ class GallerySection:
 
 @dataclass(frozen=True)
 class MapView:
-    """One map: its pictures and the line beneath them."""
+    """One map: its pictures, the line beneath it in the comparison and what stands beside it alone."""
 
     subset: str
     caption: str
+    facts: tuple[tuple[str, str], ...]
     pictures: MapPictures | Missing
 
 
@@ -92,7 +93,9 @@ def classes_section(data: SessionData) -> tuple[GallerySection, ...] | Missing:
             continue
         kept = sum(tile.kept for tile in tiles)
         hidden = len(gallery.classes) - len(tiles)
-        summary = f"{kept} of {len(gallery.classes)} classes kept" + (f"; {hidden} not shown (empty or smallest)" if hidden else "")
+        summary = f"{kept} of {len(gallery.classes)} classes kept" + (
+            f"; {hidden} not shown (empty or smallest)" if hidden else ""
+        )
         sections.append(GallerySection(gallery.group, summary, tuple(tiles)))
     return tuple(sections)
 
@@ -104,10 +107,11 @@ def maps_section(data: SessionData) -> tuple[MapView, ...] | Missing:
     for entry in _for_pictures(data.maps)[:MAPS_SHOWN]:
         path = entry.files.get("sharpened") or entry.files.get("map")
         pictures = figures_maps.map_pictures(path, entry.files.get("mask"), colours[entry.subset])
-        views.append(MapView(entry.subset, map_caption(entry, pictures, path is not None and path == entry.files.get("sharpened")), pictures))
+        sharpened = path is not None and path == entry.files.get("sharpened")
+        views.append(MapView(entry.subset, short_caption(entry), map_facts(entry, pictures, sharpened), pictures))
     if data.abinitio is not None:
         pictures = figures_maps.map_pictures(data.abinitio, None, "#999999")
-        views.append(MapView("ab initio", _contour(pictures), pictures))
+        views.append(MapView("ab initio", "", picture_facts(pictures), pictures))
     if not views:
         return Missing(data.missing.get("refine", "no map"))
     return tuple(views)
@@ -119,18 +123,42 @@ def _for_pictures(maps: Sequence[MapEntry]) -> list[MapEntry]:
     return sorted(drawable or maps, key=lambda entry: "picked" in entry.subset)
 
 
-def map_caption(entry: MapEntry, pictures: MapPictures | Missing, sharpened: bool) -> str:
-    """Return the line beneath a map: resolution, B-factor, particles, contour."""
+def short_caption(entry: MapEntry) -> str:
+    """Return the line beneath a map among others: resolution, B-factor, particles."""
     record = entry.record
-    parts = [f"{quantity(record.get('resolution_fsc143_A'), A, record.get('resolution_fsc143_A_reason'), _two(record))} at FSC 0.143"]
-    bfactor = record.get("bfactor_A2")
-    parts.append(f"B-factor {quantity(bfactor, f'{A}²', record.get('bfactor_A2_reason'), 0 if number_of(bfactor) else None)}")
+    parts = [brief(record.get("resolution_fsc143_A"), A, record.get("resolution_fsc143_A_reason"), 2)]
+    if number_of(record.get("bfactor_A2")) is not None:
+        parts.append(f"B-factor {brief(record.get('bfactor_A2'), f'{A}²', None, 0)}")
     if number_of(record.get("particles")) is not None:
-        parts.append(f"{plain_number(number_of(record.get('particles')) or 0)} particles")
-    if record.get("symmetry"):
-        parts.append(f"symmetry {record['symmetry']}")
-    parts.append(("sharpened" if sharpened else "not sharpened") + (f", {_contour(pictures)}" if _contour(pictures) else ""))
+        parts.append(f"{quantity(record['particles'])} particles")
     return "; ".join(parts)
+
+
+def map_facts(entry: MapEntry, pictures: MapPictures | Missing, sharpened: bool) -> tuple[tuple[str, str], ...]:
+    """Return what stands beside a map's pictures: resolution, B-factor, particles, contour."""
+    record = entry.record
+    facts = [
+        (
+            "resolution, FSC 0.143",
+            brief(record.get("resolution_fsc143_A"), A, record.get("resolution_fsc143_A_reason"), 2),
+        )
+    ]
+    facts.append(("B-factor", brief(record.get("bfactor_A2"), f"{A}²", record.get("bfactor_A2_reason"), 0)))
+    shown = (key for key in ("particles", "micrographs", "symmetry", "start") if record.get(key) not in (None, ""))
+    facts += [(column_of(key).heading, quantity(record[key])) for key in shown]
+    facts.append(("map", "sharpened" if sharpened else "not sharpened"))
+    return (*facts, *picture_facts(pictures))
+
+
+def picture_facts(pictures: MapPictures | Missing) -> tuple[tuple[str, str], ...]:
+    """Return contour and width of the pictures."""
+    if isinstance(pictures, Missing):
+        return ()
+    level = plain_number(pictures.level)
+    if pictures.level_sd is not None:
+        level += f" ({plain_number(pictures.level_sd, 1)} sd of the solvent)"
+    width = (("width of a picture", f"{plain_number(pictures.field_nm, 1)} nm"),) if pictures.field_nm else ()
+    return (("contour", level), *width)
 
 
 def resolution_section(data: SessionData) -> ResolutionSection | Missing:
@@ -139,7 +167,9 @@ def resolution_section(data: SessionData) -> ResolutionSection | Missing:
         return Missing(data.missing.get("refine", "no map"))
     colours = subset_colours([entry.subset for entry in data.maps])
     read = [(entry, figures_fsc.read_curves(entry.files.get("fsc"))) for entry in data.maps]
-    drawable = [(entry.subset, found) for entry, found in read if not isinstance(found, Missing) and "corrected" in found.curves]
+    drawable = [
+        (entry.subset, found) for entry, found in read if not isinstance(found, Missing) and "corrected" in found.curves
+    ]
     together = figures_fsc.draw_fsc_together(drawable[:8], colours) if len(drawable) > 1 else ""
     views = []
     for entry, found in read[:CURVES_SHOWN]:
@@ -172,18 +202,9 @@ def _guinier(entry: MapEntry, guinier: figures_fsc.Guinier | Missing, colour: st
     if isinstance(guinier, Missing):
         return guinier
     bfactor = entry.record.get("bfactor_A2")
-    text = f"B = {quantity(bfactor, f'{A}²', decimals=0)}" if number_of(bfactor) is not None else unknown(entry.record.get("bfactor_A2_reason"))
+    text = (
+        f"B = {quantity(bfactor, f'{A}²', decimals=0)}"
+        if number_of(bfactor) is not None
+        else unknown(entry.record.get("bfactor_A2_reason"))
+    )
     return figures_fsc.draw_guinier(guinier, colour, text)
-
-
-def _contour(pictures: MapPictures | Missing) -> str:
-    if isinstance(pictures, Missing):
-        return ""
-    if pictures.level_sd is None:
-        return f"contour {plain_number(pictures.level)}"
-    return f"contour {plain_number(pictures.level_sd, 1)} sd of the solvent"
-
-
-def _two(record: Mapping[str, Any]) -> int | None:
-    """Two decimals for a bare resolution; an interval decides for itself."""
-    return None if isinstance(record.get("resolution_fsc143_A"), Mapping) else 2

@@ -98,7 +98,9 @@ def _with_median(summary: dict[str, Any], experiment: object) -> dict[str, Any]:
 def curation_section(data: SessionData) -> CurationSection:
     """Return the curation table: counts, reasons, names."""
     records = [_flat(m) for m in data.micrographs]
-    labels = [label for label in _LABELS if any(m.contrast == label and m.state == "accepted" for m in data.micrographs)]
+    labels = [
+        label for label in _LABELS if any(m.contrast == label and m.state == "accepted" for m in data.micrographs)
+    ]
     states: list[dict[str, Any]] = []
     for label in labels:
         count = sum(m.contrast == label and m.state == "accepted" for m in data.micrographs)
@@ -109,7 +111,9 @@ def curation_section(data: SessionData) -> CurationSection:
             states.append({"state": state, "contrast class": "", "micrographs": count})
     down = [record for record in records if record["state"] != "accepted"]
     counts = Counter((str(r["state"]), kind_of_reason(str(r.get("reason") or ""))) for r in down)
-    by_reason = [{"state": s, "reason": r, "micrographs": n} for (s, r), n in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
+    by_reason = [
+        {"state": s, "reason": r, "micrographs": n} for (s, r), n in sorted(counts.items(), key=lambda i: (-i[1], i[0]))
+    ]
     return CurationSection(
         states=table_of(states, ("state", "contrast class", "micrographs")),
         reasons=table_of(by_reason, ("state", "reason", "micrographs")) if by_reason else None,

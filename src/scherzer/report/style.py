@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +31,7 @@ UNCLASSED = "#8a8a8a"
 _CYCLE = ("#009E73", "#56B4E9", "#D55E00", "#666633", "#CC79A7", "#332288")
 _ALL = "#333333"
 
-_RC = {
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.titlesize": 8,

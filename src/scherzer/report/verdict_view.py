@@ -63,7 +63,9 @@ def verdict_view(data: SessionData) -> VerdictView:
     verdict = data.section("verdict")
     if not verdict:
         reason = data.missing.get("study", "results.json holds no verdict")
-        return VerdictView(NO_DECISION, unknown(reason), (), (), ("Run the remaining stages: scherzer run continues the session.",))
+        return VerdictView(
+            NO_DECISION, unknown(reason), (), (), ("Run the remaining stages: scherzer run continues the session.",)
+        )
     return VerdictView(
         decision=DECISIONS.get(str(verdict.get("decision")), NO_DECISION),
         sentence=without_decision(str(verdict.get("sentence") or unknown(verdict.get("reason")))),
@@ -89,10 +91,10 @@ def underfocus_answer(entry: object) -> Answer:
     """Return the recommended underfocus in words; one bound alone is a bound."""
     heading = "Underfocus to collect at"
     if not isinstance(entry, Mapping):
-        return Answer(heading, unknown("no recommendation was made"), "", False)
+        return Answer(heading, "Not known", "no recommendation was made", False)
     low, high, reason = number_of(entry.get("low")), number_of(entry.get("high")), str(entry.get("reason") or "")
     if low is None and high is None:
-        return Answer(heading, unknown(reason), "", False)
+        return Answer(heading, "Not known", reason, False)
     if low is not None and high is not None:
         text = span(low, high, 1 if high - low >= 0.2 else 2)
     else:
@@ -105,8 +107,10 @@ def _needed_answer(verdict: Mapping[str, Any]) -> Answer:
     inner = entry.get("target_resolution_A") if isinstance(entry, Mapping) else None
     target = number_of(inner or verdict.get("target_resolution_A"))
     heading = "Micrographs needed" + (f" for {plain_number(target, 1)} {A}" if target else "")
-    text = quantity(entry, "", verdict.get("micrographs_needed_reason"), 0 if number_of(entry) else None)
-    return Answer(heading, text, method_of(entry), number_of(entry) is not None)
+    if number_of(entry) is None:
+        reason = entry.get("reason") if isinstance(entry, Mapping) else verdict.get("micrographs_needed_reason")
+        return Answer(heading, "Not known", str(reason or "no reason recorded"), False)
+    return Answer(heading, quantity(entry, "", None, 0), method_of(entry), True)
 
 
 def tiles(data: SessionData) -> tuple[Tile, ...]:
@@ -124,7 +128,9 @@ def tiles(data: SessionData) -> tuple[Tile, ...]:
         if count is not None:
             shown.append(Tile(plain_number(count), heading))
     best = min(
-        ((number_of(m.record.get("resolution_fsc143_A")) or float("inf"), m) for m in data.maps), key=lambda p: p[0], default=None
+        ((number_of(m.record.get("resolution_fsc143_A")) or float("inf"), m) for m in data.maps),
+        key=lambda p: p[0],
+        default=None,
     )
     if best is not None and best[0] < float("inf"):
         shown.append(Tile(f"{plain_number(best[0], 2)} {A}", f"best map, FSC 0.143 ({best[1].subset})"))

@@ -28,10 +28,7 @@ def plain_number(value: float, decimals: int | None = None) -> str:
     if not math.isfinite(value):
         return NOT_KNOWN
     if decimals is None:
-        if float(value).is_integer():
-            decimals = 0
-        else:
-            decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+        decimals = 0 if float(value).is_integer() else max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{min(decimals, 6)}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     # Four digits stand together, as the journals set them.
     whole = text.split(".")[0].lstrip("-")
@@ -41,11 +38,12 @@ def plain_number(value: float, decimals: int | None = None) -> str:
 
 
 def interval_decimals(low: float, high: float) -> int:
-    """Return the decimals that show an interval's width to one or two figures and no more."""
+    """Return the decimals that an interval's width deserves; numbers below ten keep one at least."""
     width = abs(high - low)
     if not math.isfinite(width) or width == 0:
         return 2
-    return max(0, min(3, -math.floor(math.log10(width))))
+    least = 1 if max(abs(low), abs(high)) < 10 else 0
+    return max(least, min(3, -math.floor(math.log10(width / 2))))
 
 
 def quantity(entry: object, unit: str = "", reason: str | None = None, decimals: int | None = None) -> str:
@@ -60,7 +58,8 @@ def quantity(entry: object, unit: str = "", reason: str | None = None, decimals:
     reason : str, optional
         Why a bare None is unknown.
     decimals : int, optional
-        Decimals of the value; chosen from the interval's width by default.
+        Decimals of a number without an interval; an interval's width decides for one that has it, unless whole
+        numbers (0) are asked for.
     """
     if isinstance(entry, Mapping):
         return _with_interval(entry, unit, reason, decimals)
@@ -71,6 +70,13 @@ def quantity(entry: object, unit: str = "", reason: str | None = None, decimals:
     if isinstance(entry, int | float):
         return _joined(plain_number(float(entry), decimals), unit)
     return str(entry)
+
+
+def brief(entry: object, unit: str = "", reason: str | None = None, decimals: int | None = None) -> str:
+    """Return an entry as :func:`quantity` does, but without the reason why an interval is not known."""
+    if isinstance(entry, Mapping) and number_of(entry) is not None and bounds_of(entry) is None:
+        entry = number_of(entry)
+    return quantity(entry, unit, reason, decimals)
 
 
 def method_of(entry: object) -> str:
@@ -109,7 +115,7 @@ def _with_interval(entry: Mapping[str, Any], unit: str, reason: str | None, deci
         number = _joined(plain_number(value or 0.0, decimals), unit)
         why = entry.get("reason") or reason
         return f"{number} (interval {unknown(why)})" if "low" in entry and why else number
-    places = interval_decimals(*bounds) if decimals is None else decimals
+    places = 0 if decimals == 0 else interval_decimals(*bounds)
     if value is None:
         return _joined(span(*bounds, places), unit)
     return f"{_joined(plain_number(value, places), unit)} ({span(*bounds, places)})"
