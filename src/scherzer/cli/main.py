@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from scherzer.cli.demo import demo
 from scherzer.cli.import_ import import_
 from scherzer.cli.report import report
 from scherzer.cli.run import run
+from scherzer.cli.simulate import simulate
 from scherzer.cli.stages import STAGES
 
 app = typer.Typer(
@@ -17,6 +19,8 @@ app = typer.Typer(
     context_settings={"max_content_width": 100},
 )
 app.command("run")(run)
+app.command("demo")(demo)
+app.command("simulate")(simulate)
 app.command("import")(import_)
 for stage in STAGES:
     app.command(stage.__name__)(stage)

@@ -56,6 +56,15 @@ class Screen:
         )
         self._task: TaskID | None = None
 
+    @contextmanager
+    def bar(self, name: str) -> Iterator[Callable[[float, str], None]]:
+        """Show a bar for work outside the chain."""
+        progress = self.begin(name)
+        try:
+            yield progress
+        finally:
+            self._stop()
+
     def begin(self, stage: str) -> Callable[[float, str], None]:
         """Show a bar for a stage."""
         task = self._bars.add_task(stage, total=1.0, message="")
@@ -69,10 +78,13 @@ class Screen:
 
     def end(self, stage: str, outcome: StageOutcome) -> None:
         """Replace the bar by what came of the stage."""
+        self._stop()
+        self.console.print(f"{stage:<9} {outcome.summary}{'' if outcome.computed else ' (as before)'}", soft_wrap=True)
+        for line in outcome.lost:
+            self.console.print(f"{'':<9} {line}", soft_wrap=True, style="dim")
+
+    def _stop(self) -> None:
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None
         self._bars.stop()
-        self.console.print(f"{stage:<9} {outcome.summary}{'' if outcome.computed else ' (as before)'}", soft_wrap=True)
-        for line in outcome.lost:
-            self.console.print(f"{'':<9} {line}", soft_wrap=True, style="dim")
