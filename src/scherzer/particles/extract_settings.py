@@ -20,7 +20,8 @@ class ExtractSettings:
     background_diameters : float
         Background is what lies outside this many diameters.
     dust_sigma : float
-        Pixels further than this many standard deviations of the background from its mean become noise.
+        Pixels further than this many standard deviations from the mean become noise; background and particle are
+        each held against their own.
     max_outside : float
         Share of the box that may lie outside the micrograph; it is filled with noise. The particle itself never may.
     """

@@ -188,13 +188,23 @@ def _finish(
 ) -> Tensor:
     """Invert, normalise, remove dust, fill what is outside, centre to the fraction, crop and normalise again."""
     images = normalise(-windows, background, inside)
-    clean = inside & (images.abs() <= settings.dust_sigma)
+    clean = inside & ~_dust(images, background, settings.dust_sigma)
     images = normalise(images, background, clean)  # dust had widened the standard deviation
     noise = torch.randn(images.shape, generator=generator).to(images.device)
     images = torch.where(clean, images, noise)
     return normalise(
         _centre_and_crop(images, y - y.round(), x - x.round(), len(working_background)), working_background
     )
+
+
+def _dust(images: Tensor, background: Tensor, sigma: float) -> Tensor:
+    """Mark outliers of normalised images ``(n, b, b)``: background against background, particle against particle.
+
+    Were both held against the background, a particle of high contrast would be taken for dust.
+    """
+    particle = images[:, ~background]
+    centre, spread = particle.mean(1)[:, None, None], particle.std(1)[:, None, None].clamp(min=1.0)
+    return torch.where(background, images.abs() > sigma, (images - centre).abs() > sigma * spread)
 
 
 def _centre_and_crop(images: Tensor, move_y: Tensor, move_x: Tensor, box_px: int) -> Tensor:

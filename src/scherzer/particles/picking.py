@@ -19,8 +19,9 @@ from scherzer.physics.optics import Optics
 
 # Working pixels per diameter: enough to place a centre to a fraction of a pixel, few enough to be quick.
 PIXELS_PER_DIAMETER = 20
-# Radius of the matching window in diameters: the particle and the fringe around it, not the neighbour.
-WINDOW_RADIUS = 0.6
+# Radius of the matching window in diameters: the particle and its fringe, hardly the neighbour, and the edge of a
+# particle a sixth larger than said (at 0.6 such a ball loses its edge and is lost).
+WINDOW_RADIUS = 0.65
 # The template averaged from this micrograph, and the noise between its particles, settle in two rounds.
 ROUNDS = 2
 STRONGEST = 60
@@ -169,8 +170,8 @@ def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, Peaks]:
         fitted = fit_template(window, template)
         peaks = find_peaks(match(window, field.sums, fitted), scale.distance)
         null = find_peaks(match(window, noise, fitted), scale.distance).score
-        rank = min(STRONGEST, len(peaks), len(null))
-        excess = float((peaks.score[:rank] - null[:rank]).clamp(min=0).sum())
+        ceiling = float(null[:3].mean()) if len(null) else 0.0
+        excess = float((peaks.score[:STRONGEST] - ceiling).clamp(min=0).sum())
         if best is None or excess > best[0]:
             best = excess, template, peaks[peaks.score > score_threshold(peaks.score, [null], false_fraction=0.1)]
     assert best is not None

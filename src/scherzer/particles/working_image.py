@@ -64,7 +64,7 @@ def prepare_working_image(
     filtered = torch.fft.irfft2(-spectrum * torch.sign(flip) * at_radius(profile, k_small, k_max), s=small.shape)
 
     rows, columns = small.shape
-    margin = math.ceil(0.7 * diameter_A / pixel_size_A)
+    margin = math.ceil(0.85 * diameter_A / pixel_size_A)
     shape = (next_fast_len(rows + margin, real=True), next_fast_len(columns + margin, real=True))
     image, valid = small.new_zeros(shape), small.new_zeros(shape)
     valid[:rows, :columns] = (~dirt).to(small.dtype)
