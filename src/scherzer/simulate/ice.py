@@ -15,7 +15,7 @@ WATER_MOTION_B_A2 = 110.0
 APERTURE_MEAN_FREE_PATH_A = 9000.0
 INELASTIC_MEAN_FREE_PATH_A = 3100.0
 # Relative change of thickness from the middle of a hole to its edge, and from side to side.
-MENISCUS, WEDGE = 0.12, 0.08
+MENISCUS, WEDGE = 0.10, 0.08
 
 
 def water_structure_factor(k: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def thickness_map(rng: np.random.Generator, height: int, width: int, thickness_A
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     angle = rng.uniform(0, 2 * np.pi)
-    x0, y0 = rng.uniform(-0.5, 0.5, 2)
+    x0, y0 = rng.uniform(-0.25, 0.25, 2)
     meniscus = MENISCUS * rng.uniform(0.3, 1) * ((x - x0) ** 2 + (y - y0) ** 2 - 0.67)
     wedge = WEDGE * rng.uniform(0, 1) * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(thickness_A * (1 + meniscus + wedge), dtype=np.float32)

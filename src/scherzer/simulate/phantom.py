@@ -24,6 +24,7 @@ LOBE_RADII = (0.42, 0.66, 0.86)  # distance of the lobes from the centre, in rad
 FILLED = 0.40  # share of the particle's sphere that protein takes
 HELIX_SPACING_A = 9.0
 CONTACT_A = 1.9
+SIDE_CHAIN_A = 6.0  # reach of a helix from its axis
 HELIX_TRIES = 3000
 B_FACTOR_A2 = 30.0
 # One residue of an alpha helix: element, radius (A), angle (degree), rise (A); side chains point outward.
@@ -62,7 +63,7 @@ class _Unit:
         return np.asarray(np.linalg.norm(copies - points, axis=-1).min(0))
 
 
-def phantom_atoms(symmetry: str, diameter_A: float, seed: int = 2) -> Atoms:
+def phantom_atoms(symmetry: str, diameter_A: float, seed: int = 3) -> Atoms:
     """Build the phantom.
 
     Parameters
@@ -70,7 +71,7 @@ def phantom_atoms(symmetry: str, diameter_A: float, seed: int = 2) -> Atoms:
     symmetry : str
         Point group, with its axes as :func:`scherzer.geometry.point_groups.point_group` puts them.
     diameter_A : float
-        Largest diameter.
+        Largest diameter about the symmetry's origin.
     seed : int
         Another seed is another protein.
 
@@ -117,7 +118,10 @@ def _pack_helices(rng: np.random.Generator, unit: _Unit, wanted: int) -> tuple[P
         direction = rng.normal(size=3)
         direction /= np.linalg.norm(direction)
         axis = centre + np.linspace(-0.75, 0.75, residues)[:, None] * residues * direction
-        if not unit.contains(axis, -2.0).all() or unit.self_distance(axis).min() < HELIX_SPACING_A:
+        reach = np.linalg.norm(axis, axis=1).max() + SIDE_CHAIN_A
+        if reach > unit.radius_A or not unit.contains(axis, -2.0).all():
+            continue
+        if unit.self_distance(axis).min() < HELIX_SPACING_A:
             continue
         others = unit.copies(axis)
         # The copies come in the order of the group, the helix itself first.

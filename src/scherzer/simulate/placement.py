@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from scherzer.geometry.rotations import random_rotations
@@ -95,14 +94,11 @@ def _apart(
     """Draw points one after another, keeping those that are far enough from all kept before."""
     low = -float(margin_px)
     high = np.array([shape_px[1], shape_px[0]]) + margin_px
-    kept: list[NDArray[np.float64]] = []
+    kept = np.zeros((0, 2))
     candidates = rng.uniform(low, high, (wanted * TRIES_PER_PARTICLE, 2))
-    near = cKDTree(candidates).query_ball_point(candidates, closest_px) if wanted else []
-    taken = np.zeros(len(candidates), dtype=bool)
-    for index, point in enumerate(candidates):
+    for point in candidates:
         if len(kept) == wanted:
             break
-        if not taken[near[index]].any():
-            taken[index] = True
-            kept.append(point)
-    return np.array(kept).reshape(-1, 2)
+        if ((kept - point) ** 2).sum(1).min(initial=np.inf) > closest_px**2:
+            kept = np.concatenate((kept, point[None]))
+    return kept
