@@ -95,7 +95,8 @@ def test_projections_follow_relions_angles(specimen) -> None:
     error = (found[:, inside] - expected).abs().pow(2).sum() / expected.abs().pow(2).sum()
     assert float(error.sqrt()) < 0.03
     wrong = slice_table(volume, band).slices(rotations.transpose(1, 2), kx[inside], ky[inside])
-    assert float((found[:, inside] - wrong).abs().pow(2).sum() / expected.abs().pow(2).sum()) > 0.1
+    other = (found[:, inside] - wrong).abs().pow(2).sum() / expected.abs().pow(2).sum()
+    assert float(other) > 20 * float(error)
 
 
 def test_an_offset_moves_the_projection(specimen) -> None:
