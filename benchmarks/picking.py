@@ -51,9 +51,8 @@ def real_table() -> None:
 
 def simulated_table(repeats: int = 3) -> None:
     simulated = load(TESTS / "particles" / "test_picking.py")
-    print(
-        f"{'particle':9} {'SNR':>5} {'um':>4} {'recall':>7} {'precision':>9} {'rms A':>6}   ({repeats} micrographs each)"
-    )
+    print(f"simulated, {repeats} micrographs each")
+    print(f"{'particle':9} {'SNR':>5} {'um':>4} {'recall':>7} {'precision':>9} {'rms A':>6}")
     for inner in (0.0, 0.6):
         for snr in (0.03, 0.05, 0.1):
             for defocus_A in (6_000.0, 12_000.0, 25_000.0):
