@@ -212,7 +212,7 @@ def fabricate(root: Path, per_class: int = 8, side: int = 256, box: int = 40, la
     rng = np.random.default_rng(11)
     quality = {"good": (0.0, 2.0), "moderate": (-0.6, 1.45), "bad": (-2.4, 0.8)}
     groups = {name: GroupWorld(per_class, 150.0, q, (defocus, 0.28)) for name, (q, defocus) in quality.items()}
-    world = make_world(WorldSettings(groups=groups, bfactor_A2=120.0, strength=6e-3), 5)
+    world = make_world(WorldSettings(groups=groups, bfactor_A2=150.0, strength=1.6e-3), 5)
     settings = StudySettings(draws=3, ladder=(0.5, 0.25) if ladder else (), max_refinements=30)
     study = run_study(
         world.micrographs,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from scherzer.report.words import method_of, quantity
+from scherzer.report.words import NOT_KNOWN, bounds_of, brief, method_of, number_of
 
 A = "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}"
 UM = "\N{GREEK SMALL LETTER MU}m"
@@ -56,6 +56,7 @@ COLUMNS = {
     "bfactor_A2": Column("B-factor", f"{A}²", "rlnBfactorUsedForSharpening", 1.0, 0),
     "start": Column("started from"),
     "p_value": Column("p"),
+    "separated": Column("told apart"),
     "ln_ssnr": Column("ln SSNR"),
     "ln_ssnr_p_value": Column("p of ln SSNR"),
     "ln_ssnr_by_band": Column("ln SSNR by band"),
@@ -104,28 +105,65 @@ def column_of(key: str) -> Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: its text, how its interval was made, and whether it is a number."""
+    """One cell of a table.
+
+    Attributes
+    ----------
+    text : str
+        What stands in it.
+    note : str
+        Why it, or its interval, is not known: stands beneath the table, for a reason is longer than a column.
+    method : str
+        How its interval was made.
+    number, missing : bool
+        Whether it is a number, and whether it is unknown.
+    mark : str
+        Letter of its note beneath the table.
+    """
 
     text: str
+    note: str = ""
     method: str = ""
     number: bool = False
     missing: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready for the page."""
+    """A table ready for the page, with the notes beneath it: (mark, text), the mark empty where it holds for all."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def table_of(records: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> Table:
     """Return the records as a table with these keys, in this order."""
     chosen = tuple(keys)
-    return Table(
+    return annotated(
         tuple(column_of(key) for key in chosen), tuple(tuple(cell(record, key) for key in chosen) for record in records)
     )
+
+
+def annotated(columns: tuple[Column, ...], rows: tuple[tuple[Cell, ...], ...]) -> Table:
+    """Return a table whose reasons and methods stand beneath it, each once."""
+    cells = [entry for row in rows for entry in row]
+    methods = list(dict.fromkeys(entry.method for entry in cells if entry.method))
+    notes = list(dict.fromkeys(entry.note for entry in cells if entry.note))
+    # One method for every interval of the table needs no marks.
+    texts = [f"{NOT_KNOWN}: {note}" for note in notes] + (
+        [f"interval: {m}" for m in methods] if len(methods) > 1 else []
+    )
+    letters = {text: chr(ord("a") + place) if place < 26 else f"a{place}" for place, text in enumerate(texts)}
+
+    def marked(entry: Cell) -> Cell:
+        found = [f"{NOT_KNOWN}: {entry.note}"] * bool(entry.note) + [f"interval: {entry.method}"] * bool(entry.method)
+        return replace(entry, mark=" ".join(letters[text] for text in found if text in letters))
+
+    common = (("", f"Intervals: {methods[0]}."),) if len(methods) == 1 else ()
+    listed = tuple((letters[text], text) for text in texts)
+    return Table(columns, tuple(tuple(marked(entry) for entry in row) for row in rows), (*listed, *common))
 
 
 def cell(record: Mapping[str, Any], key: str) -> Cell:
@@ -133,13 +171,17 @@ def cell(record: Mapping[str, Any], key: str) -> Cell:
     column, value = column_of(key), record.get(key)
     if column.scale != 1.0:
         value = scaled(value, column.scale)
-    reason = record.get(f"{key}_reason") or (record.get("reason") if key != "reason" else "")
-    missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
-    if key in ("reason", "state", "start") and value is None:
+    if value is None and key in ("reason", "state", "start"):
         return Cell("")
-    text = quantity(value, "", str(reason or "not recorded"), None if isinstance(value, int) else column.decimals)
-    numeric = isinstance(value, int | float | Mapping) and not isinstance(value, bool)
-    return Cell(text, method_of(value), numeric and not missing, missing)
+    own = value.get("reason") if isinstance(value, Mapping) else None
+    reason = str(own or record.get(f"{key}_reason") or (record.get("reason") if key != "reason" else "") or "")
+    if number_of(value) is None and (value is None or isinstance(value, Mapping)):
+        return Cell(NOT_KNOWN, note=reason or "not recorded", missing=True)
+    text = brief(value, "", None, None if isinstance(value, int) else column.decimals)
+    no_interval = isinstance(value, Mapping) and "low" in value and bounds_of(value) is None
+    note = f"interval of {column.heading}, {reason or 'no reason recorded'}" if no_interval else ""
+    numeric = number_of(value) is not None
+    return Cell(text, note=note, method=method_of(value) if not no_interval else "", number=numeric)
 
 
 def scaled(value: object, factor: float) -> object:

@@ -18,7 +18,7 @@ from scherzer.report.tables import Missing, read_blocks
 Record = Mapping[str, Any]
 
 # From the last stage that adds columns to the first.
-_MICROGRAPH_STAGES = ("contrast", "ctf", "motion", "import")
+_MICROGRAPH_STAGES = ("pick", "contrast", "ctf", "motion", "import")
 
 _STAR_TO_RESULT = {
     "rlnMicrographName": "name",
@@ -35,9 +35,13 @@ _STAR_TO_RESULT = {
 
 @dataclass(frozen=True)
 class Micrograph:
-    """One exposure: its numbers as in ``results.json`` and where its images lie (None where the stage wrote none)."""
+    """One exposure: its numbers as in ``results.json`` and where its images lie (None where the stage wrote none).
+
+    ``table_name`` is its ``rlnMicrographName``, by which the tables of particles know it.
+    """
 
     record: Record
+    table_name: str
     image: Path | None
     ctf_image: Path | None
     ctf_profile: Path | None
@@ -179,6 +183,9 @@ def _micrographs(root: Path, results: Record, missing: dict[str, str]) -> list[M
         if not (root / stage / "micrographs.star").is_file():
             missing[stage] = not_run(stage, f"{stage}/micrographs.star")
     records = results.get("micrographs") or [_record_of(row) for row in _rows(rows)]
+    if len(records) == len(rows):
+        # results.json keeps the table's order; two folders may hold exposures of one name.
+        return [_located(root, record, row) for record, row in zip(records, _rows(rows), strict=True)]
     by_stem = {Path(str(name)).stem: row for name, row in zip(_names(rows), _rows(rows), strict=True)}
     return [_located(root, record, by_stem.get(Path(str(record.get("name", ""))).stem, {})) for record in records]
 
@@ -219,7 +226,8 @@ def _record_of(row: Record) -> Record:
 def _located(root: Path, record: Record, row: Record) -> Micrograph:
     stem = Path(str(record.get("name", ""))).stem
     image = _existing(root, row.get("rlnMicrographName") or record.get("name"))
-    return Micrograph(record, image, _existing(root, row.get("rlnCtfImage")), _profile(root, row, stem))
+    name = str(row.get("rlnMicrographName") or record.get("name", ""))
+    return Micrograph(record, name, image, _existing(root, row.get("rlnCtfImage")), _profile(root, row, stem))
 
 
 def _existing(root: Path, name: object) -> Path | None:

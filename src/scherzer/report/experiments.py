@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from scherzer.report.columns import Cell, Table, cell, column_of
+from scherzer.report.columns import Cell, Column, Table, annotated, cell, column_of
 from scherzer.report.words import method_of, number_of, quantity, unknown
 
 Record = Mapping[str, Any]
@@ -165,9 +165,17 @@ def _holds_groups(entry: Record) -> bool:
 
 def _table(records: Sequence[Record]) -> Table:
     keys = [key for key in dict.fromkeys(key for record in records for key in record) if not _empty(records, key)]
-    columns = tuple(column_of(key) for key in keys)
+    columns = tuple(_column(key, "first" in keys and "second" in keys) for key in keys)
     rows = tuple(tuple(_cell(record, key) for key in keys) for record in records)
-    return Table(columns, rows)
+    return annotated(columns, rows)
+
+
+def _column(key: str, of_pairs: bool) -> Column:
+    """Return a column; what two groups are compared by is a difference, first minus second."""
+    column = column_of(key)
+    if of_pairs and key in ("ln_ssnr", "resolution_fsc143_A", "ln_ssnr_by_band"):
+        return replace(column, heading=f"first minus second: {column.heading}", label="")
+    return column
 
 
 def _empty(records: Sequence[Record], key: str) -> bool:

@@ -182,7 +182,7 @@ def _resolution_axis(axes: Axes, frequency_per_A: Curve) -> None:
         [40, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5], dtype=np.float64
     )
     ticks: list[float] = []
-    for resolution in candidates[candidates >= 1 / last]:
+    for resolution in candidates[candidates >= 0.999 / last]:
         if not ticks or 1 / resolution - 1 / ticks[-1] > 0.085 * last:
             ticks.append(float(resolution))
     axes.set_xticks([1 / r for r in ticks], [f"{r:g}" for r in ticks])

@@ -92,5 +92,7 @@ def _view(
 
 def surface_colour(colour: str) -> tuple[float, float, float]:
     """Return a palette colour lightened so that shading has room below it."""
-    r, g, b = (0.62 * channel + 0.38 for channel in rgb(colour))
+    light = [0.62 * channel + 0.38 for channel in rgb(colour)]
+    brightest = max(light)
+    r, g, b = (channel * max(1.0, 0.78 / brightest) for channel in light)
     return r, g, b

@@ -124,5 +124,5 @@ def _circles(
 def _positions(micrograph: Micrograph, table: pd.DataFrame | None) -> NDArray[np.float64]:
     if table is None or "rlnMicrographName" not in table:
         return np.zeros((0, 2))
-    mine = [Path(str(name)).stem == micrograph.name for name in table["rlnMicrographName"]]
+    mine = table["rlnMicrographName"].astype(str) == micrograph.table_name
     return np.asarray(table.loc[mine, ["rlnCoordinateX", "rlnCoordinateY"]], dtype=np.float64)

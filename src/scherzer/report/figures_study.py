@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from scherzer.report.columns import A
 from scherzer.report.experiments import Estimate
@@ -45,42 +46,38 @@ def draw_estimates(estimates: Sequence[Estimate]) -> str:
 
 
 @dataclass(frozen=True)
-class ResLogPlot:
-    """Points of the ladder and its line; 1/d2 in 1/A2, the line as value at the particles given."""
+class ResLogPoint:
+    """One refinement of the ladder: particles, 1/d2 in 1/A2, and whether the fit used it."""
 
-    particles: tuple[float, ...]
-    inverse_square: tuple[float, ...]
+    particles: float
+    inverse_square: float
+    used: bool
+
+
+@dataclass(frozen=True)
+class ResLogPlot:
+    """Points of the ladder, its line as values at the particles given, and the resolution that is wanted."""
+
+    points: tuple[ResLogPoint, ...]
     line_particles: tuple[float, ...]
     line_inverse_square: tuple[float, ...]
     target_resolution_A: float | None
-    particles_needed: float | None
 
 
 def draw_reslog(plot: ResLogPlot) -> str:
     """Return ResLog: 1/d2 against the logarithm of the particles, with the line continued to the target."""
     with style():
         figure, (axes,) = panels(1, FULL_INCH, 2.6)
-        axes.plot(
-            plot.particles,
-            plot.inverse_square,
-            "o",
-            color="#0072B2",
-            mec="white",
-            mew=0.6,
-            ms=5.5,
-            label="refined subsets",
-        )
-        if plot.line_particles:
-            x, y = np.array(plot.line_particles), np.array(plot.line_inverse_square)
-            here = x <= max(plot.particles)
-            axes.plot(x[here], y[here], color=INK, lw=1.4, label="fit")
-            if not here.all():
-                beyond = x >= max(plot.particles)
-                axes.plot(x[beyond], y[beyond], color=INK, lw=1.1, ls=(0, (4, 2)), label="continued")
+        for used, fill, label in ((True, "#0072B2", "refined subsets"), (False, "white", "left out of the fit")):
+            shown = [point for point in plot.points if point.used == used]
+            if shown:
+                x, y = [point.particles for point in shown], [point.inverse_square for point in shown]
+                axes.plot(x, y, "o", mfc=fill, mec="#0072B2", mew=0.8, ms=5.5, label=label)
+        _draw_line(axes, plot)
         if plot.target_resolution_A:
             axes.axhline(plot.target_resolution_A**-2, color=MUTED, lw=0.8, ls=(0, (1, 2)))
             axes.annotate(
-                f"target {plot.target_resolution_A:.1f} {A}",
+                f"wanted: {plot.target_resolution_A:.1f} {A}",
                 (0.0, plot.target_resolution_A**-2),
                 xycoords=("axes fraction", "data"),
                 xytext=(4, 2),
@@ -89,20 +86,61 @@ def draw_reslog(plot: ResLogPlot) -> str:
                 color=MUTED,
             )
         axes.set_xscale("log")
+        axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
         _number_ticks(axes)
         axes.set_xlabel("particles")
         axes.set_ylabel(f"1/d², 1/{A}²")
-        other = axes.secondary_yaxis("right")
-        low, high = axes.get_ylim()
-        nice = [
-            r
-            for r in (30, 20, 15, 12, 10, 9, 8, 7, 6, 5.5, 5, 4.5, 4, 3.7, 3.5, 3.2, 3, 2.8, 2.5, 2.2, 2)
-            if low <= r**-2 <= high
-        ]
-        other.set_yticks([r**-2 for r in nice], [f"{r:g}" for r in nice])
-        other.set_ylabel(f"d, {A}")
-        axes.legend(loc="lower right")
+        _resolution_ticks(axes)
+        axes.legend(loc="best")
         return svg_uri(figure)
+
+
+def _draw_line(axes: Axes, plot: ResLogPlot) -> None:
+    if not plot.line_particles:
+        return
+    x, y = np.array(plot.line_particles), np.array(plot.line_inverse_square)
+    last = max(point.particles for point in plot.points if point.used)
+    axes.plot(x[x <= last], y[x <= last], color=INK, lw=1.4, label="fit")
+    if x[-1] > last:
+        axes.plot(x[x >= last], y[x >= last], color=INK, lw=1.1, ls=(0, (4, 2)), label="continued")
+
+
+def _resolution_ticks(axes: Axes) -> None:
+    """Write d beside 1/d2, as many values as there is room for."""
+    low, high = axes.get_ylim()
+    ticks: list[float] = []
+    for resolution in (
+        30,
+        20,
+        15,
+        12,
+        10,
+        9,
+        8,
+        7,
+        6,
+        5.5,
+        5,
+        4.5,
+        4,
+        3.8,
+        3.6,
+        3.4,
+        3.2,
+        3,
+        2.8,
+        2.6,
+        2.4,
+        2.2,
+        2,
+        1.8,
+    ):
+        at = resolution**-2
+        if low <= at <= high and (not ticks or at - ticks[-1] ** -2 > 0.07 * (high - low)):
+            ticks.append(resolution)
+    other = axes.secondary_yaxis("right")
+    other.set_yticks([tick**-2 for tick in ticks], [f"{tick:g}" for tick in ticks])
+    other.set_ylabel(f"d, {A}")
 
 
 def _rows(estimates: Sequence[Estimate]) -> list[float]:
@@ -114,7 +152,7 @@ def _rows(estimates: Sequence[Estimate]) -> list[float]:
     return heights
 
 
-def _number_ticks(axes: Any) -> None:
+def _number_ticks(axes: Axes) -> None:
     """Write particle counts out instead of as powers of ten."""
     low, high = axes.get_xlim()
     ticks = [m * 10**p for p in range(7) for m in (1, 2, 5) if low <= m * 10**p <= high]

@@ -44,10 +44,10 @@ class GallerySection:
 
 @dataclass(frozen=True)
 class MapView:
-    """One map: its pictures, the line beneath it in the comparison and what stands beside it alone."""
+    """One map: its pictures, the lines beneath it in the comparison and what stands beside it alone."""
 
     subset: str
-    caption: str
+    lines: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     pictures: MapPictures | Missing
 
@@ -75,6 +75,7 @@ class SubsetSection:
     """The subset table, the figure of the study and its experiments."""
 
     table: Table | None
+    caption: str
     figure: str
     experiments: tuple[ExperimentView, ...]
     reslog: str | Missing
@@ -108,10 +109,10 @@ def maps_section(data: SessionData) -> tuple[MapView, ...] | Missing:
         path = entry.files.get("sharpened") or entry.files.get("map")
         pictures = figures_maps.map_pictures(path, entry.files.get("mask"), colours[entry.subset])
         sharpened = path is not None and path == entry.files.get("sharpened")
-        views.append(MapView(entry.subset, short_caption(entry), map_facts(entry, pictures, sharpened), pictures))
+        views.append(MapView(entry.subset, short_lines(entry), map_facts(entry, pictures, sharpened), pictures))
     if data.abinitio is not None:
         pictures = figures_maps.map_pictures(data.abinitio, None, "#999999")
-        views.append(MapView("ab initio", "", picture_facts(pictures), pictures))
+        views.append(MapView("ab initio", (), picture_facts(pictures), pictures))
     if not views:
         return Missing(data.missing.get("refine", "no map"))
     return tuple(views)
@@ -123,15 +124,15 @@ def _for_pictures(maps: Sequence[MapEntry]) -> list[MapEntry]:
     return sorted(drawable or maps, key=lambda entry: "picked" in entry.subset)
 
 
-def short_caption(entry: MapEntry) -> str:
-    """Return the line beneath a map among others: resolution, B-factor, particles."""
+def short_lines(entry: MapEntry) -> tuple[str, ...]:
+    """Return the lines beneath a map among others: resolution, B-factor, particles."""
     record = entry.record
-    parts = [brief(record.get("resolution_fsc143_A"), A, record.get("resolution_fsc143_A_reason"), 2)]
+    lines = [brief(record.get("resolution_fsc143_A"), A, record.get("resolution_fsc143_A_reason"), 2)]
     if number_of(record.get("bfactor_A2")) is not None:
-        parts.append(f"B-factor {brief(record.get('bfactor_A2'), f'{A}²', None, 0)}")
+        lines.append(f"B-factor {brief(record.get('bfactor_A2'), f'{A}²', None, 0)}")
     if number_of(record.get("particles")) is not None:
-        parts.append(f"{quantity(record['particles'])} particles")
-    return "; ".join(parts)
+        lines.append(f"{quantity(record['particles'])} particles")
+    return tuple(lines)
 
 
 def map_facts(entry: MapEntry, pictures: MapPictures | Missing, sharpened: bool) -> tuple[tuple[str, str], ...]:
@@ -188,9 +189,13 @@ def subset_section(data: SessionData) -> SubsetSection:
     compared = estimates(experiments, COMPARED)
     records = [entry.record for entry in data.maps]
     plot = reslog_plot(data.results)
+    common = [key for key in ("symmetry", "start") if len({str(record.get(key)) for record in records}) == 1]
+    shared = [f"{column_of(key).heading} {records[0][key]}" for key in common if records[0].get(key)]
+    alike = f"; all with {', '.join(shared)}" if shared else ""
     keys = [key for key in COMPARED if key in experiments or key in ("E2", "E4", "E5", "E6")]
     return SubsetSection(
-        table=table_of(records, _SUBSET_COLUMNS) if records else None,
+        table=table_of(records, [key for key in _SUBSET_COLUMNS if key not in common]) if records else None,
+        caption=f"Every refined subset{alike}.",
         figure=figures_study.draw_estimates(compared) if compared else "",
         experiments=tuple(view_of(key, experiments.get(key)) for key in keys),
         reslog=plot if isinstance(plot, Missing) else figures_study.draw_reslog(plot.plot),
