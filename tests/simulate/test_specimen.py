@@ -37,7 +37,7 @@ def test_phantom_has_its_symmetry_and_a_proteins_density(symmetry: str, order: i
     assert len(atoms) % order == 0
     assert np.linalg.norm(atoms.positions_A, axis=1).max() <= 50
     share = len(atoms) * DISPLACED_A3 / (4 / 3 * np.pi * 48**3)
-    assert 0.3 < share < 0.5
+    assert 0.35 < share < 0.55
     for operator in point_group(symmetry).double().numpy():
         distances = cKDTree(atoms.positions_A).query(atoms.positions_A @ operator.T)[0]
         assert distances.max() < 1e-3

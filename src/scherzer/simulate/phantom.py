@@ -21,7 +21,7 @@ Points = NDArray[np.float64]
 
 LOBES = 3
 LOBE_RADII = (0.42, 0.66, 0.86)  # distance of the lobes from the centre, in radii of the particle
-FILLED = 0.40  # share of the particle's sphere that protein takes
+FILLED = 0.5  # share of the particle's sphere that protein takes
 HELIX_SPACING_A = 9.0
 CONTACT_A = 1.9
 SIDE_CHAIN_A = 6.0  # reach of a helix from its axis
