@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--particles", type=int, default=3000)
     parser.add_argument("--classes", type=int, default=30)
-    parser.add_argument("--snr", type=float, nargs="+", default=[0.05, 0.02])
+    parser.add_argument("--snr", type=float, nargs="+", default=[0.2, 0.05])
     parser.add_argument("--specimen", default="")
     parser.add_argument("--gallery", type=Path)
     arguments = parser.parse_args()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from scherzer.likelihood.score import ScoredImages
-from scherzer.likelihood.search import Candidates, search
+from scherzer.likelihood.score import ScoredImages, cross_term
+from scherzer.likelihood.search import Candidates, search, shift_grid
 from scherzer.particles.class_averages import HALVES
 
 CANDIDATES = 8  # candidates kept of each particle; more changed no average
+FINER = 3  # how much finer angles and shifts are searched about the best candidate
+CHUNK = 512  # particles of which the finer search is done at a time
 LEAST_SHARE = 0.01  # of the best candidate's weight; below it a candidate is dropped
 
 
@@ -105,3 +107,38 @@ def assign(
     weight = torch.where(weight >= LEAST_SHARE * weight.amax(1, keepdim=True), weight, torch.zeros_like(weight))
     weight = weight * (particle / weight.sum(1, keepdim=True).clamp(min=1e-30))
     return Assignment(found.reference // angles, found.reference % angles, found.shift_px, weight, found.score[:, 0])
+
+
+def refine_best(
+    images: ScoredImages, half: Tensor, references: Tensor, assignment: Assignment, shift_step_px: float
+) -> Assignment:
+    """Search more finely about the best candidate of each particle.
+
+    Parameters
+    ----------
+    images, half
+        As for :func:`assign`.
+    references : Tensor
+        ``(2, k, FINER * p, m)``: the averages that :func:`assign` was given, turned by ``FINER`` times as many angles.
+    assignment : Assignment
+        From :func:`assign`.
+    shift_step_px : float
+        Step of its shifts.
+
+    Returns
+    -------
+    Assignment
+        Angles are numbers in the finer set; only the first candidate has moved.
+    """
+    angle_count = references.shape[2]
+    turns = torch.arange(-(FINER // 2), FINER // 2 + 1, device=half.device)
+    nearby = shift_grid(shift_step_px * 0.7, shift_step_px / FINER, half.device)
+    angles, shift_px, score = assignment.angles * FINER, assignment.shift_px.clone(), assignment.score.clone()
+    for rows in torch.arange(len(images), device=half.device).split(CHUNK):
+        tried = (angles[rows, :1] + turns) % angle_count
+        values = references[half[rows, None] - 1, assignment.classes[rows, :1], tried]
+        found = cross_term(images[rows].shifted_back(shift_px[rows, 0]), values, nearby).flatten(1)
+        score[rows], best = found.max(1)
+        angles[rows, 0] = tried.gather(1, (best // len(nearby))[:, None])[:, 0]
+        shift_px[rows, 0] += nearby[best % len(nearby)]
+    return replace(assignment, angles=angles, shift_px=shift_px, score=score)

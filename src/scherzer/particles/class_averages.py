@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ HALVES = 2
 CHUNK = 1024  # candidates added at a time
 SIGNIFICANT_FRC = 0.5  # a shell below it is more noise than signal in each half
 PRIOR_FACTOR = 2.0  # what the signal's prior variance is multiplied by in 2D (RELION's "T")
+NODE = 4  # shells: a dip shorter than it is a zero of the particle's transform
 MASK_EDGE = 0.08  # width of the mask's soft edge, in particle diameters
 WINDOW = 1.6  # shells on each side that steady a correlation: one class has few independent pixels in a shell
 
@@ -93,29 +95,48 @@ def add_particles(
     rotated : RotatedBand
         The angles, on the images' band.
     """
-    band, cells = images.band, class_count * rotated.angles
-    device = images.data.device
-    groups = torch.zeros((HALVES * cells, 2 * len(band)), device=device)
-    power = torch.zeros((HALVES * class_count, band.box // 2 + 1), device=device)
-    population = torch.zeros(HALVES * class_count, device=device)
     by_shell = images.power @ _shell_average(images)
+    parts = []
+    for number in range(HALVES):  # one after the other: the sums by class and angle are the largest array here
+        row, candidate = torch.nonzero((weight > 0) & (half == number + 1)[:, None], as_tuple=True)
+        share = weight[row, candidate]
+        values = _add_by_angle(
+            images, row, classes[row, candidate], angles[row, candidate], shift_px[row, candidate], share,
+            class_count, rotated.angles,
+        )  # fmt: skip
+        signal = centred_rfft2(rotated.add_up(values) * (2 / images.band.box**2))
+        power = by_shell.new_zeros((class_count, by_shell.shape[1]))
+        population = by_shell.new_zeros(class_count)
+        for rows, of, part in zip(
+            row.split(CHUNK), classes[row, candidate].split(CHUNK), share.split(CHUNK), strict=True
+        ):
+            power.index_add_(0, of, by_shell[rows] * part[:, None])
+            population.index_add_(0, of, part)
+        parts.append((signal, power, population))
+    return ClassSums(*(torch.stack(part) for part in zip(*parts, strict=True)))
+
+
+def _add_by_angle(
+    images: ScoredImages,
+    row: Tensor,
+    classes: Tensor,
+    angles: Tensor,
+    shift_px: Tensor,
+    share: Tensor,
+    class_count: int,
+    angle_count: int,
+) -> Tensor:
+    """Add the centred images ``row`` (e,) up by class and angle: ``(k, p, m)`` complex64."""
+    band = images.band
+    groups = torch.zeros((class_count * angle_count, 2 * len(band)), device=images.data.device)
     # candidates come from a grid of shifts, so few ramps serve all of them
-    distinct, ramp_number = torch.unique(shift_px.reshape(-1, 2), dim=0, return_inverse=True)
-    ramps = phase_ramp(-distinct / band.box, band.kx, band.ky)
-    ramp_number = ramp_number.reshape(weight.shape)
-    row, candidate = torch.nonzero(weight > 0, as_tuple=True)
-    for rows, candidates in zip(row.split(CHUNK), candidate.split(CHUNK), strict=True):
-        share = weight[rows, candidates][:, None]
-        centred = images.data[rows] * ramps[ramp_number[rows, candidates]] * share
-        member = (half[rows] - 1) * class_count + classes[rows, candidates]
-        cell = member * rotated.angles + angles[rows, candidates]
-        groups.index_add_(0, cell, torch.view_as_real(centred).flatten(1))
-        power.index_add_(0, member, by_shell[rows] * share)
-        population.index_add_(0, member, share[:, 0])
-    values = torch.view_as_complex(groups.reshape(HALVES * class_count, rotated.angles, len(band), 2))
-    turned = rotated.add_up(values) * (2 / band.box**2)
-    signal = centred_rfft2(turned).reshape(HALVES, class_count, band.box, -1)
-    return ClassSums(signal, power.reshape(HALVES, class_count, -1), population.reshape(HALVES, class_count))
+    distinct, number = torch.unique(shift_px, dim=0, return_inverse=True)
+    ramps = phase_ramp(-distinct / band.box, band.kx, band.ky) if len(distinct) < len(row) // 4 else None
+    for at in torch.arange(len(row), device=row.device).split(CHUNK):
+        ramp = phase_ramp(-shift_px[at] / band.box, band.kx, band.ky) if ramps is None else ramps[number[at]]
+        centred = images.data[row[at]] * ramp * share[at, None]
+        groups.index_add_(0, classes[at] * angle_count + angles[at], torch.view_as_real(centred).flatten(1))
+    return torch.view_as_complex(groups.reshape(class_count, angle_count, len(band), 2))
 
 
 def _shell_average(images: ScoredImages) -> Tensor:
@@ -136,28 +157,36 @@ class Averages:
         ``(2, k, b, b)`` from each half-set: what its particles are compared with.
     correlation : Tensor
         ``(k, b // 2 + 1)`` Fourier ring correlation of the halves within the mask.
+    first_shell : int
+        The first that is finer than the mask, which decides what is in those before it.
     """
 
     joined: Tensor
     halves: Tensor
     correlation: Tensor
+    first_shell: int
 
     def resolution_A(self, pixel_size_A: float, level: float = SIGNIFICANT_FRC) -> Tensor:
-        """Where the ring correlation first falls below a level, A, ``(k,)``; the box if it never was above."""
+        """Where the ring correlation falls below a level for good, A, ``(k,)``; the diameter if it never was above."""
         extent_A = (self.correlation.shape[-1] - 1) * 2 * pixel_size_A
-        shells = torch.stack([first_crossing(curve, level) for curve in self.correlation])
-        return extent_A / shells.clamp(min=1)
+        shells = [reached_shell(curve, level, self.first_shell) for curve in self.correlation.cpu()]
+        return extent_A / torch.tensor(shells, device=self.correlation.device)
 
 
-def first_crossing(curve: Tensor, level: float = SIGNIFICANT_FRC) -> Tensor:
-    """Shell, with a fraction, where a curve over shells first falls below a level; shell 0 is not looked at."""
-    below = torch.nonzero(curve[1:] < level).flatten()
-    if len(below) == 0:
-        return curve.new_tensor(float(len(curve) - 1))
-    at = int(below[0]) + 1
-    if at == 1:
-        return curve.new_tensor(1.0)
-    return at - (level - curve[at]) / (curve[at - 1] - curve[at]).clamp(min=1e-6)
+def reached_shell(curve: Tensor, level: float, first: int) -> float:
+    """Shell, with a fraction, where a curve over shells falls below a level for good.
+
+    For good means for ``NODE`` shells in a row: the transform of a hollow particle passes through zero long before its
+    signal ends. Shells before ``first`` are not looked at.
+    """
+    above = [bool(value >= level) for value in curve]
+    for at in range(first, len(above)):
+        if not any(above[at : at + NODE]):
+            if at == first:
+                return float(first)
+            before, after = float(curve[at - 1]), float(curve[at])
+            return at - (level - after) / max(before - after, 1e-6)
+    return float(len(above) - 1)
 
 
 def make_averages(sums: ClassSums, diameter_px: float, shared_shells: float, finest_shell: float) -> Averages:
@@ -198,7 +227,10 @@ def make_averages(sums: ClassSums, diameter_px: float, shared_shells: float, fin
     share = cosine_edge(radius, shared_shells - 1, shared_shells + 1)
     halves = joined * share + plain * half_filter * (1 - share)
     return Averages(
-        masked_images(centred_irfft2(joined), mask), masked_images(centred_irfft2(halves), mask), correlation.float()
+        masked_images(centred_irfft2(joined), mask),
+        masked_images(centred_irfft2(halves), mask),
+        correlation.float(),
+        math.ceil(box / diameter_px),
     )
 
 

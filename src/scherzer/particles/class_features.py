@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from scherzer.fourier.filters import cosine_edge
@@ -15,6 +16,7 @@ from scherzer.fourier.grids import centred_irfft2, centred_rfft2, rfft_radius
 
 OUTLINE_A = 25.0  # resolution at which the outline of a particle is taken, or the eighth of its diameter if coarser
 LEVELS = 64  # of the histogram from which the threshold comes
+LARGE_PART = 0.2  # of the largest bright component; smaller ones are not part of the outline
 RIM = 0.45  # inner radius of the rim in diameters: what reaches it is cut by the mask
 
 
@@ -25,10 +27,10 @@ class ClassFeatures:
     Attributes
     ----------
     foreground_diameter : Tensor
-        Diameter of a disc as large as the largest bright component, holes filled, in particle diameters; 0 if there
-        is none.
+        Diameter of a disc as large as the convex outline of the bright parts (a ring may be broken), in particle
+        diameters; 0 if there are none.
     off_centre : Tensor
-        Distance of that component's centroid from the centre, in particle diameters.
+        Distance of that outline's centroid from the centre, in particle diameters.
     rim_share : Tensor
         Share of the mask's rim that is bright.
     separation : Tensor
@@ -78,15 +80,23 @@ def _measure(image: NDArray[np.float32], diameter_px: float) -> tuple[float, flo
     level, separation = otsu_threshold(image[inside])
     bright = (image > level) & inside
     labels, count = ndimage.label(bright)
-    if count == 0:
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    if count == 0 or sizes.max() < 3:
         return 0.0, 0.0, 0.0, separation
-    filled = ndimage.binary_fill_holes(labels == 1 + int(np.argmax(np.bincount(labels[labels > 0])[1:])))
-    area = int(filled.sum())
-    centroid = np.hypot(x[filled].mean(), y[filled].mean())
+    parts = np.isin(labels, 1 + np.flatnonzero(sizes >= LARGE_PART * sizes.max()))
+    outline = _hull(np.stack((x[parts], y[parts]), axis=1), np.stack((x, y), axis=-1))
+    centroid = np.hypot(x[outline].mean(), y[outline].mean())
     rim = inside & (radius >= RIM)
     return (
-        float(2 * np.sqrt(area / np.pi) / diameter_px),
+        float(2 * np.sqrt(outline.sum() / np.pi) / diameter_px),
         float(centroid / diameter_px),
         float(bright[rim].mean()),
         separation,
     )
+
+
+def _hull(points: NDArray[np.int64], grid: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Pixels of a ``(b, b, 2)`` grid within the convex hull of ``(p, 2)`` points, each taken as a unit square."""
+    corners = np.concatenate([points + np.array(step) for step in ((0.5, 0.5), (-0.5, 0.5), (0.5, -0.5), (-0.5, -0.5))])
+    planes = ConvexHull(corners).equations
+    return np.asarray((grid @ planes[:, :2].T + planes[:, 2] <= 1e-9).all(-1))

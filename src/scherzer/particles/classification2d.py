@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.fft import next_fast_len
@@ -16,7 +16,7 @@ from scherzer.likelihood.noise import image_power, merge_noise, residual_power
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import ScoredImages, band_ctf, prepare
 from scherzer.likelihood.search import shift_grid
-from scherzer.particles.class_assignment import Assignment, assign
+from scherzer.particles.class_assignment import FINER, Assignment, assign, refine_best
 from scherzer.particles.class_averages import Averages, ClassSums, add_particles, make_averages
 from scherzer.particles.class_upkeep import mass_centre, split_populous
 from scherzer.particles.image_rotation import RotatedBand, even_angles, rotated_band, turned_back
@@ -154,6 +154,15 @@ def working_box(particles: ParticleSet, nyquist_A: float) -> int:
     return min(particles.box, 2 * int(next_fast_len(wanted, real=True)))
 
 
+def with_two_halves(particles: ParticleSet) -> ParticleSet:
+    """Return the particles, split anew by turns where a half-set holds less than a quarter (one micrograph, say)."""
+    first = int((particles.half == 1).sum())
+    if len(particles) < 4 * min(first, len(particles) - first):
+        return particles
+    turns = torch.arange(len(particles), device=particles.half.device) % 2 + 1
+    return replace(particles, half=turns)
+
+
 def classify2d(
     particles: ParticleSet,
     diameter_A: float,
@@ -188,7 +197,7 @@ def classify2d(
         raise ValueError("there are no particles to classify")
     if particles.extent_A <= diameter_A:
         raise ValueError(f"the box ({particles.extent_A:.0f} A) is not larger than the particle ({diameter_A:.0f} A)")
-    particles = particles.resized(working_box(particles, settings.nyquist_A))
+    particles = with_two_halves(particles.resized(working_box(particles, settings.nyquist_A)))
     frame = _Frame(settings, diameter_A, particles.extent_A, number_of_classes(len(particles), settings), particles.box)
     generator = torch.Generator().manual_seed(settings.seed)
     rounds = schedule(len(particles), frame.class_count, settings)
@@ -228,6 +237,7 @@ class _View:
     angles: Tensor
     rotated: RotatedBand
     shifts_px: Tensor
+    shift_step_px: float
 
     def references(self, averages: Averages) -> Tensor:
         """Turn the averages of both halves, ``(2, k, p, m)``."""
@@ -256,9 +266,9 @@ class _Frame:
         band = make_band(self.box, min(self.extent_A / resolution_A, self.box / 2 - 1), device=device)
         step_rad = ANGLE_FACTOR * resolution_A / self.diameter_A
         angles = even_angles(math.ceil(2 * math.pi / step_rad), device)
-        step_px = resolution_A / SHIFT_FACTOR / self.pixel_size_A
         range_px = self.settings.shift_range_diameters * self.diameter_px
-        return _View(band, angles, rotated_band(band, angles), shift_grid(range_px, min(step_px, range_px), device))
+        step_px = min(resolution_A / SHIFT_FACTOR / self.pixel_size_A, range_px)
+        return _View(band, angles, rotated_band(band, angles), shift_grid(range_px, step_px, device), step_px)
 
     def average(self, sums: ClassSums, resolution_A: float) -> Averages:
         return make_averages(sums, self.diameter_px, self.extent_A / SHARED_A, self.extent_A / resolution_A)
@@ -338,11 +348,13 @@ def _last_round(
     """Assign all particles, make the averages to Nyquist, centre them and carry the centring to the particles."""
     device = particles.transforms.device
     view = frame.view(max(current.resolution_A, LOOK_AHEAD * frame.reach_A(averages)), device)
-    assignment = frame.assign(
-        prepare(particles, view.band, noise), particles.half, view.references(averages), view, current
-    )
+    images = prepare(particles, view.band, noise)
+    assignment = frame.assign(images, particles.half, view.references(averages), view, current)
+    angles = even_angles(FINER * len(view.angles), device)
+    fine = replace(view, angles=angles, rotated=rotated_band(view.band, angles))
+    assignment = refine_best(images, particles.half, fine.references(averages), assignment, view.shift_step_px)
     wide = make_band(frame.box, frame.box / 2 - 1, device=device)
-    rotated = rotated_band(wide, view.angles)
+    rotated = rotated_band(wide, angles)
     sums = _add(prepare(particles, wide, noise), particles.half, assignment, frame.class_count, rotated)
     averages = frame.average(sums, frame.settings.nyquist_A)
     centre = mass_centre(averages.joined, frame.diameter_px)
@@ -353,7 +365,7 @@ def _last_round(
     class_index = by_class.argmax(1)
     # the best candidate within the most probable class; candidates are sorted, so the first
     first = (assignment.classes == class_index[:, None]).int().argmax(1, keepdim=True)
-    psi = view.angles[assignment.angles.gather(1, first)[:, 0]]
+    psi = angles[assignment.angles.gather(1, first)[:, 0]]
     shift_px = assignment.shift_px.gather(1, first[..., None].expand(-1, -1, 2))[:, 0]
     shift_px = shift_px + turned_back(centre[class_index], psi)
     return Class2DResult(
