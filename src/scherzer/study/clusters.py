@@ -53,7 +53,7 @@ class ClusteredFit:
 
     def combination(self, vector: Array) -> Fitted:
         """Estimate of ``vector . beta``."""
-        return Fitted(float(vector @ self.beta), float(vector @ self.covariance @ vector), self.df)
+        return Fitted(float(vector @ self.beta), max(0.0, float(vector @ self.covariance @ vector)), self.df)
 
 
 def _fit(values: Array, design: Array, shape: Array, weights: Array) -> ClusteredFit | None:
@@ -67,7 +67,7 @@ def _fit(values: Array, design: Array, shape: Array, weights: Array) -> Clustere
     # Below this share of the total only rounding is left of the residuals' expected size.
     if len(values) <= design.shape[1] or trace <= 1e-9 * float(weights @ np.diag(shape)) or second <= 0:
         return None
-    scale = float(values @ form @ values) / trace
+    scale = max(0.0, float(values @ form @ values) / trace)
     left = residual @ shape @ residual.T
     return ClusteredFit(
         beta=solve @ values,

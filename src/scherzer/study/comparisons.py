@@ -10,12 +10,23 @@ from typing import Any
 import numpy as np
 
 from scherzer.study.clusters import ClusteredFit, fit_clustered
-from scherzer.study.endpoints import Band, informative_bands, inverse_square, mean_ln_ssnr, to_resolution_A
+from scherzer.study.endpoints import (
+    FSC_CEILING,
+    FSC_FLOOR,
+    Band,
+    at_nyquist,
+    informative_bands,
+    inverse_square,
+    mean_ln_ssnr,
+    to_resolution_A,
+)
 from scherzer.study.grid import Grid
 from scherzer.study.intervals import Estimate, Fitted, Interval, Unknown
 from scherzer.study.refined import RefinedSubset, Refiner
+from scherzer.study.settings import FINER_THAN_START
 from scherzer.study.subsets import Subset
 
+NO_SIGNAL = "no band beyond the start map holds signal in these draws"
 DRAWS_METHOD = "t interval over draws, micrograph as the unit (Satterthwaite degrees of freedom)"
 
 
@@ -29,7 +40,7 @@ class DrawSummary:
         Per draw; None where a draw found no resolution.
     particles : tuple of int
     resolution : ClusteredFit or None
-        Fit of 1/d^2; None where it has no error or a draw found no resolution.
+        Fit of 1/d^2; None where `resolution_reason` says why.
     ln_ssnr : ClusteredFit or None
         Mean over the informative bands.
     bands : dict of Band to ClusteredFit or None
@@ -38,6 +49,7 @@ class DrawSummary:
     resolutions_A: tuple[float | None, ...]
     particles: tuple[int, ...]
     resolution: ClusteredFit | None
+    resolution_reason: str
     ln_ssnr: ClusteredFit | None
     bands: Mapping[Band, ClusteredFit | None]
 
@@ -76,11 +88,25 @@ class Compared:
     bands: tuple[Band, ...]
 
 
-def _mean(values: Sequence[float | None], shares: np.ndarray) -> ClusteredFit | None:
+def _mean(values: Sequence[float], shares: np.ndarray) -> ClusteredFit | None:
+    return fit_clustered(np.array(values), np.ones((len(values), 1)), shares) if len(values) > 1 else None
+
+
+def _mean_resolution(
+    refined: Sequence[RefinedSubset], shares: np.ndarray, start_resolution_A: float
+) -> tuple[ClusteredFit | None, str]:
+    """Mean 1/d^2; none where a draw shows the start map or the pixel instead of its particles."""
+    values = [inverse_square(one) for one in refined]
     known = [value for value in values if value is not None]
-    if len(known) < len(values) or len(known) < 2:
-        return None
-    return fit_clustered(np.array(known), np.ones((len(known), 1)), shares)
+    floor = (FINER_THAN_START / start_resolution_A) ** 2
+    stuck, total = sum(value is None or value < floor for value in values), len(values)
+    if stuck:
+        return None, f"{stuck} of {total} draws are not clearly finer than the start map's {start_resolution_A:.0f} A"
+    limited = sum(at_nyquist(one) for one in refined)
+    if limited:
+        return None, f"{limited} of {total} draws are at Nyquist, where the pixel decides"
+    fit = _mean(known, shares)
+    return fit, "" if fit is not None else "the draws leave no spread from which to tell an error"
 
 
 def one_group(fit: ClusteredFit | None) -> Fitted | None:
@@ -89,7 +115,12 @@ def one_group(fit: ClusteredFit | None) -> Fitted | None:
 
 
 def _summarise(
-    grid: Grid, subsets: Sequence[Subset], refined: Sequence[RefinedSubset], bands: Sequence[Band], common: float | None
+    grid: Grid,
+    subsets: Sequence[Subset],
+    refined: Sequence[RefinedSubset],
+    bands: Sequence[Band],
+    common: float | None,
+    start_resolution_A: float,
 ) -> DrawSummary:
     shares = np.stack([grid.shares(subset.indices) for subset in subsets])
     # SSNR is proportional to the particles; equal-particle draws are brought to one common count by that law, so
@@ -101,10 +132,12 @@ def _summarise(
             return None
         return _mean([mean_ln_ssnr(one, over) + shift for one, shift in zip(refined, scale, strict=True)], shares)
 
+    resolution, reason = _mean_resolution(refined, shares, start_resolution_A)
     return DrawSummary(
         resolutions_A=tuple(one.resolution_fsc143_A for one in refined),
         particles=tuple(len(subset) for subset in subsets),
-        resolution=_mean([inverse_square(one) for one in refined], shares),
+        resolution=resolution,
+        resolution_reason=reason,
         ln_ssnr=signal(bands),
         bands={band: signal([band]) for band in bands},
     )
@@ -124,23 +157,19 @@ def resolution_estimate(fitted: Fitted | None, confidence: float, method: str, r
     return interval.mapped(to_resolution_A, method)
 
 
-def _resolution_difference(first: Fitted | None, second: Fitted | None, confidence: float) -> Estimate:
-    if first is None or second is None:
-        return Unknown("a draw found no resolution")
-    mean = (first.value + second.value) / 2
-    if mean <= 0:
-        return Unknown("no resolution")
+def _resolution_difference(first: DrawSummary, second: DrawSummary, confidence: float) -> Estimate:
+    a, b = one_group(first.resolution), one_group(second.resolution)
+    if a is None or b is None:
+        return Unknown(first.resolution_reason or second.resolution_reason)
+    mean = (a.value + b.value) / 2
     # d = y^(-1/2), so a small difference in y is -y^(-3/2)/2 of it in d.
-    return (
-        first.minus(second)
-        .interval(confidence, "")
-        .mapped(lambda y: -0.5 * mean**-1.5 * y, f"{DRAWS_METHOD}, delta method")
-    )
+    method = f"{DRAWS_METHOD}, delta method"
+    return a.minus(b).interval(confidence, "").mapped(lambda y: -0.5 * mean**-1.5 * y, method)
 
 
 def _difference(first: Fitted | None, second: Fitted | None, confidence: float) -> Estimate:
     if first is None or second is None:
-        return Unknown("no band beyond the start map holds signal in these draws")
+        return Unknown(NO_SIGNAL)
     return first.minus(second).interval(confidence, DRAWS_METHOD)
 
 
@@ -173,7 +202,10 @@ def compare(
     bands = informative_bands([one for found in refined.values() for one in found], start_resolution_A)
     counts = [len(subset) for subsets in draws.values() for subset in subsets]
     common = float(np.mean(counts)) if equal_particles else None
-    groups = {name: _summarise(grid, subsets, refined[name], bands, common) for name, subsets in draws.items()}
+    groups = {
+        name: _summarise(grid, subsets, refined[name], bands, common, start_resolution_A)
+        for name, subsets in draws.items()
+    }
     pairs = list(combinations(groups, 2))
     differences: list[Difference] = []
     for first, second in pairs:
@@ -185,7 +217,7 @@ def compare(
                 first,
                 second,
                 _difference(one, two, confidence),
-                _resolution_difference(one_group(a.resolution), one_group(b.resolution), confidence),
+                _resolution_difference(a, b, confidence),
                 {band: _difference(one_group(a.bands[band]), one_group(b.bands[band]), confidence) for band in bands},
                 p_value,
                 p_value is not None and p_value < (1 - confidence) / len(pairs),
@@ -199,20 +231,17 @@ def _band_name(band: Band) -> str:
 
 
 def _summary_json(one: DrawSummary, confidence: float) -> dict[str, Any]:
-    missing = sum(value is None for value in one.resolutions_A)
-    reason = (
-        f"{missing} of {len(one.resolutions_A)} draws found no resolution" if missing else "the draws leave no spread"
-    )
     fitted = one_group(one.ln_ssnr)
-    signal: Estimate = Unknown("no band beyond the start map holds signal in these draws")
-    if fitted is not None:
+    signal: Estimate = Unknown(NO_SIGNAL)
+    if fitted is not None and fitted.variance > 0:
         signal = fitted.interval(confidence, DRAWS_METHOD)
+    elif fitted is not None:
+        signal = Unknown(f"in every draw at the limits of FSC {FSC_FLOOR:g} to {FSC_CEILING:g}", fitted.value)
+    resolution = resolution_estimate(one_group(one.resolution), confidence, DRAWS_METHOD, one.resolution_reason)
     return {
         "particles": list(one.particles),
         "draw_resolutions_A": list(one.resolutions_A),
-        "resolution_fsc143_A": resolution_estimate(
-            one_group(one.resolution), confidence, DRAWS_METHOD, reason
-        ).to_json(),
+        "resolution_fsc143_A": resolution.to_json(),
         "ln_ssnr": signal.to_json(),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ from scherzer.study.defocus import DefocusPair, GroupDefocus
 from scherzer.study.intervals import Estimate, Unknown
 from scherzer.study.reslog import Need
 
-# What a rejection's sentence is about: the first word found wins.
+# What a rejection's sentence is about: the subject whose word comes first in it ("empty: no rings" is about empty).
 REASON_WORDS = {
-    "drift": ("drift", "motion", "moved"),
-    "ice": ("ice", "crystal"),
-    "empty": ("empty", "vacuum", "no vitreous", "hole"),
-    "rings": ("ring", "thon", "ctf"),
+    "drift": r"\b(drift|motion|moved)",
+    "ice": r"\b(ice|icy|crystal)",
+    "empty": r"\b(empty|vacuum|hole|support)",
+    "rings": r"\b(rings?|thon|ctf)\b",
 }
 
 
@@ -87,9 +88,10 @@ class Evidence:
 
 
 def subject_of(reason: str) -> str:
-    """What a rejection's sentence is about."""
-    lowered = reason.lower()
-    return next((name for name, words in REASON_WORDS.items() if any(word in lowered for word in words)), "other")
+    """What a rejection's sentence is about, by the first telling word in it; "other" where there is none."""
+    found = {name: re.search(pattern, reason, re.IGNORECASE) for name, pattern in REASON_WORDS.items()}
+    places = {name: match.start() for name, match in found.items() if match}
+    return min(places, key=lambda name: places[name], default="other")
 
 
 def curation_of(micrographs: pd.DataFrame, picked: int, selected: int) -> Curation:

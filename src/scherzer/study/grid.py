@@ -57,7 +57,9 @@ class Grid:
 
     def particles_on(self, micrographs: Indices, selected_only: bool = True) -> Indices:
         """Indices of the particles on these micrographs (rows), in table order."""
-        on_them = np.isin(self.particle_micrograph, micrographs)
+        wanted = np.zeros(len(self.names) + 1, dtype=bool)  # one more, for the -1 of micrographs not accepted
+        wanted[micrographs] = True
+        on_them = wanted[self.particle_micrograph]
         return np.flatnonzero(on_them & self.selected if selected_only else on_them).astype(np.int64)
 
     def shares(self, indices: Indices) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Unknown:
 Estimate = Interval | Unknown
 
 
+def t_quantile(confidence: float, df: float) -> float:
+    """Half-width of a two-sided interval in standard errors, by Student's t."""
+    return float(special.stdtrit(df, 0.5 + confidence / 2))
+
+
 @dataclass(frozen=True)
 class Fitted:
     """An estimate with its variance and the degrees of freedom of that variance."""
@@ -66,11 +71,11 @@ class Fitted:
 
     def interval(self, confidence: float, method: str) -> Interval:
         """Student's t interval."""
-        half = float(stats.t.ppf(0.5 + confidence / 2, self.df)) * math.sqrt(self.variance)
+        half = t_quantile(confidence, self.df) * math.sqrt(self.variance)
         return Interval(self.value, self.value - half, self.value + half, method)
 
     def p_value(self) -> float:
         """Two-sided p of the value being zero."""
         if self.variance <= 0:
             return 1.0 if self.value == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.value) / math.sqrt(self.variance), self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.value) / math.sqrt(self.variance)))

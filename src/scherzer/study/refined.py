@@ -71,7 +71,7 @@ Refiner = Callable[[Indices], RefinedSubset]
 
 def subset_key(indices: Indices) -> str:
     """Key of an index set: the same particles in any order give the same key."""
-    ordered = np.unique(np.asarray(indices, dtype=np.int64))
+    ordered = np.sort(np.asarray(indices, dtype=np.int64))
     return hashlib.sha256(ordered.astype("<i8").tobytes()).hexdigest()[:20]
 
 

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from scherzer.study.clusters import ClusteredFit, fit_both_ways
 from scherzer.study.endpoints import NYQUIST_SHARE
-from scherzer.study.intervals import Estimate, Interval, Unknown
+from scherzer.study.intervals import Estimate, Interval, Unknown, t_quantile
 from scherzer.study.settings import FINER_THAN_START
 
 LADDER_METHOD = "least squares over re-refined subsets; t interval, the wider of errors by micrograph and by refinement"
@@ -151,7 +150,7 @@ class Need:
 
 def _fieller(fit: ClusteredFit, target: float, confidence: float) -> tuple[float, float, float]:
     """Value, low and high of ln N, from the centre, at which the line reaches `target`; bounds may be infinite."""
-    t2 = float(stats.t.ppf(0.5 + confidence / 2, fit.df)) ** 2
+    t2 = t_quantile(confidence, fit.df) ** 2
     (intercept, slope), cov = fit.beta, fit.covariance
     gap = intercept - target
     # (gap + slope x)^2 <= t^2 (v00 + 2 v01 x + v11 x^2)
@@ -203,7 +202,7 @@ def micrographs_needed(
     here = max(point.particles for point in reslog.used)
     per_micrograph = float(np.mean(counts))
     relative = float(np.std(counts, ddof=1)) / per_micrograph / math.sqrt(len(counts)) if len(counts) > 1 else 0.0
-    yield_error = float(stats.t.ppf(0.5 + confidence / 2, max(1, len(counts) - 1))) * relative
+    yield_error = t_quantile(confidence, max(1, len(counts) - 1)) * relative
 
     def bounded(end: float, sign: float) -> float:
         shift = value + sign * math.hypot(end - value, yield_error)

@@ -63,7 +63,7 @@ def _refine_all(plan: Plan, refiner: Refiner, minimum: int, progress: Progress |
     return len(subsets)
 
 
-def _ladder_points(grid: Grid, plan: Plan, refiner: Refiner, minimum: int) -> list[LadderPoint]:
+def ladder_points(grid: Grid, plan: Plan, refiner: Refiner, minimum: int) -> list[LadderPoint]:
     """The whole set, the ladder's draws, and the shuffled draws, which are random draws of all micrographs too."""
     rungs: list[tuple[str, Subset]] = [("all", plan.everything)]
     rungs += [(subset.lineage[-1].split(": ")[-1], subset) for subset in plan.ladder]
@@ -225,7 +225,7 @@ def run_study(
     refinements = _refine_all(plan, refine, minimum, progress)
 
     compared = _compare_plan(grid, plan, refine, context, confidence)
-    points = _ladder_points(grid, plan, refine, minimum)
+    points = ladder_points(grid, plan, refine, minimum)
     ladder = fit_reslog(points, context.start_resolution_A)
     spread = spreads(compared[0], ladder)
 

@@ -8,6 +8,7 @@ half-sets were fixed once and a draw with one empty half has no FSC.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import comb
 from typing import Any
 
@@ -36,7 +37,7 @@ class Subset:
     indices: Indices
     lineage: tuple[str, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Key of the index set (two subsets with the same particles share it)."""
         return subset_key(self.indices)
@@ -61,8 +62,8 @@ def whole(grid: Grid, name: str, groups: tuple[str, ...] | None, selected_only: 
 
 def by_half(grid: Grid, micrographs: Indices) -> tuple[Indices, Indices]:
     """Those of the micrographs that carry selected particles, split by half-set."""
-    carrying = np.unique(grid.particle_micrograph[grid.selected])
-    usable = micrographs[np.isin(micrographs, carrying)]
+    carrying = np.bincount(grid.particle_micrograph[grid.selected], minlength=len(grid.names)) > 0
+    usable = micrographs[carrying[micrographs]]
     first, second = (usable[grid.micrograph_half[usable] == half] for half in (1, 2))
     return first, second
 
