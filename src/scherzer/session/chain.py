@@ -13,7 +13,7 @@ from scherzer.session.complete import complete, is_complete, key_of_stage, retir
 from scherzer.session.folder import Session, locked, logged
 from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
-from scherzer.session.stages import class2d, contrast, ctf, extract, import_, motion, pick, refine, study
+from scherzer.session.stages import abinitio, class2d, contrast, ctf, extract, import_, motion, pick, refine, study
 from scherzer.session.stages.context import Context, Progress, StageOutcome
 from scherzer.session.workers import Workers
 
@@ -52,6 +52,7 @@ CHAIN = (
     Stage("pick", pick.run, optional=True),
     Stage("extract", extract.run, optional=True, needs=("pick",)),
     Stage("class2d", class2d.run, optional=True, needs=("extract",)),
+    Stage("abinitio", abinitio.run, optional=True, needs=("class2d",)),
     Stage("refine", refine.run, optional=True, needs=("class2d",)),
     Stage("study", study.run),
 )

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from scherzer.formats.atomic import write_text
 from scherzer.formats.errors import BadInput
-from scherzer.maps.settings import RefineSettings
+from scherzer.maps.settings import AbInitioSettings, RefineSettings
+from scherzer.micrographs.condition import ConditionSettings
 from scherzer.micrographs.ctf_estimation import CtfSettings
 from scherzer.micrographs.motion import MotionSettings
 from scherzer.particles.class_selection import ClassSelectionSettings
@@ -34,7 +35,7 @@ PROGRAMS = ("scherzer", "torch", "numpy", "scipy")
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """Settings of a session; one field a stage, named as the stage is.
+    """Settings of a session; one field for each stage that has any.
 
     Attributes
     ----------
@@ -48,10 +49,12 @@ class SessionSettings:
     acquisition: Acquisition = field(default_factory=Acquisition)
     motion: MotionSettings = field(default_factory=MotionSettings)
     ctf: CtfSettings = field(default_factory=CtfSettings)
+    condition: ConditionSettings = field(default_factory=ConditionSettings)
     pick: PickSettings = field(default_factory=PickSettings)
     extract: ExtractSettings = field(default_factory=ExtractSettings)
     class2d: Class2DSettings = field(default_factory=Class2DSettings)
     class_selection: ClassSelectionSettings = field(default_factory=ClassSelectionSettings)
+    abinitio: AbInitioSettings = field(default_factory=AbInitioSettings)
     refine: RefineSettings = field(default_factory=RefineSettings)
     study: StudySettings = field(default_factory=StudySettings)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
-from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements, measure
+from scherzer.micrographs.condition import ConditionSettings, judge
+from scherzer.micrographs.contrast.classifier import ContrastClass, ContrastClassifier
+from scherzer.micrographs.contrast.measurements import CtfNumbers
 from scherzer.physics.optics import Optics, optics_of_groups
 from scherzer.session.folder import Session
 from scherzer.session.items import Done, Job, Row
@@ -15,18 +18,21 @@ from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.images import read_micrograph
 from scherzer.session.stages.micrograph_stage import absolute_file, run_micrograph_stage
 
+PROBABILITY_COLUMNS = ("sczProbabilityGood", "sczProbabilityModerate", "sczProbabilityBad")
+
 
 @dataclass(frozen=True)
 class ContrastTask:
     """What the judgement of one micrograph depends on besides its image and CTF."""
 
     optics: dict[int, Optics]
+    condition: ConditionSettings
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
     """Measure, classify and judge every accepted micrograph."""
     table = session.read("ctf")
-    task = ContrastTask(optics_of_groups(table.optics))
+    task = ContrastTask(optics_of_groups(table.optics), settings.condition)
     return run_micrograph_stage(session, "contrast", table, look, task, context)[0]
 
 
@@ -34,9 +40,11 @@ def look(job: Job, folder: Path, task: ContrastTask) -> Done:
     """Measure, classify and judge one micrograph, by its sum without dose weighting where there is one."""
     name = job.row.get("rlnMicrographNameNoDW") or job.row["rlnMicrographName"]
     image = read_micrograph(absolute_file(folder, name))
-    optics = task.optics[int(job.row["rlnOpticsGroup"])]
-    measured = measure(image, optics, ctf_numbers(job.row))
-    return Done(columns=feature_columns(measured))
+    numbers = ctf_numbers(job.row)
+    found = _classifier().classify(image, task.optics[int(job.row["rlnOpticsGroup"])], numbers)
+    verdict = judge(found.measurements, numbers, job.row.get("rlnAccumMotionTotal"), task.condition)
+    columns = {**contrast_columns(found), "sczCondition": verdict.kind.replace(" ", "_")}
+    return Done(columns=columns, state=verdict.state, reason=verdict.reason)
 
 
 def ctf_numbers(row: Row) -> CtfNumbers:
@@ -51,6 +59,22 @@ def ctf_numbers(row: Row) -> CtfNumbers:
     )
 
 
-def feature_columns(measured: Measurements) -> Row:
-    """Return the measurements under STAR labels: ``band_ratio`` becomes ``sczBandRatio``."""
-    return {f"scz{name.title().replace('_', '')}": value for name, value in asdict(measured).items()}
+def contrast_columns(found: ContrastClass) -> Row:
+    """Return class and measurements under STAR labels: ``band_ratio`` becomes ``sczBandRatio``."""
+    measurements = asdict(found.measurements)
+    # These two repeat columns of the CTF stage.
+    kept = {name: value for name, value in measurements.items() if name not in ("fit_resolution_A", "directional_loss")}
+    return {
+        "sczContrastClass": found.label,
+        **dict(zip(PROBABILITY_COLUMNS, found.probabilities, strict=True)),
+        "sczDetectability": found.d_prime,
+        "sczDetectabilityLow": found.d_prime_low,
+        "sczDetectabilityHigh": found.d_prime_high,
+        **{f"scz{name.title().replace('_', '')}": value for name, value in kept.items()},
+    }
+
+
+@cache
+def _classifier() -> ContrastClassifier:
+    """Load the weights once a process."""
+    return ContrastClassifier.load()

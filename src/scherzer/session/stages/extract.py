@@ -134,7 +134,9 @@ def particles_table(micrographs: StarTable, jobs: list[Job], done: list[Done], t
     rows = pd.concat(frames, ignore_index=True)
     rows["rlnOriginXAngst"] = 0.0
     rows["rlnOriginYAngst"] = 0.0
-    rows["rlnRandomSubset"] = assign_half_sets(torch.from_numpy(rows.pop("sczMicrographNumber").to_numpy())).numpy()
+    rows["rlnRandomSubset"] = assign_half_sets(
+        torch.tensor(rows.pop("sczMicrographNumber").to_numpy(copy=True))
+    ).numpy()
     optics = micrographs.optics.assign(
         rlnImagePixelSize=task.working_pixel_A, rlnImageSize=task.working_box_px, rlnImageDimensionality=2
     )
