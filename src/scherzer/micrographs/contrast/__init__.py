@@ -1,1 +1,1 @@
-"""Micrographs classed by contrast: the network and its physical rival."""
+"""How visible particles are in a micrograph: measurements, a patch network and its physical rival."""

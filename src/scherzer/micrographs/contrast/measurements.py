@@ -1,0 +1,223 @@
+"""A micrograph in ten numbers that a person could check by eye or by ruler."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scherzer.micrographs.contrast.whitening import (
+    WORKING_PIXEL_A,
+    TileSpectrum,
+    WhitenedImage,
+    tile_spectrum,
+    whiten,
+)
+from scherzer.micrographs.ctf_estimation import CtfFit
+from scherzer.micrographs.fit_resolution import directional_loss
+from scherzer.micrographs.spectrum import polar_average, power_spectrum
+from scherzer.physics.ctf import ctf
+from scherzer.physics.optics import Optics
+
+# Bands, A. Particles of 80 to 250 A have their power in the first; their detail and most rings lie in the second.
+PARTICLE_BAND_A = (300.0, 30.0)
+DETAIL_BAND_A = (20.0, 8.0)
+# Hexagonal and cubic ice have their strongest rings at 3.9, 3.67 and 3.44 A.
+ICE_BAND_A = (3.95, 3.60)
+BESIDE_ICE_BANDS_A = ((4.7, 4.1), (3.4, 3.2))
+# Side of the squares in which local power is measured: about two particles.
+BLOCK_A = 256.0
+# A square is empty when its power in the particle band exceeds that of shot noise by less than this factor.
+EMPTY_FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class CtfNumbers:
+    """What the CTF fit of a micrograph says about its quality.
+
+    Attributes
+    ----------
+    defocus_A : float
+        Mean of the two defoci, underfocus positive.
+    phase_shift_rad : float
+        Of a phase plate.
+    fit_resolution_A, score, confidence, directional_loss : float
+        As in :class:`scherzer.micrographs.ctf_estimation.CtfFit`.
+    """
+
+    defocus_A: float
+    phase_shift_rad: float
+    fit_resolution_A: float
+    score: float
+    confidence: float
+    directional_loss: float
+
+    @classmethod
+    def of(cls, fit: CtfFit) -> CtfNumbers:
+        """Take them from a fit."""
+        return cls(
+            fit.mean_defocus_A,
+            fit.phase_shift_rad,
+            fit.fit_resolution_A,
+            fit.score,
+            fit.confidence,
+            fit.directional_loss,
+        )
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Physical measurements of one micrograph; NaN where one cannot be made.
+
+    Attributes
+    ----------
+    particle_band_power : float
+        Power between 300 and 30 A above that of the noise, in units of the noise.
+    band_ratio : float
+        Power between 300 and 30 A over that between 20 and 8 A.
+    thon_amplitude : float
+        Height of the CTF's rings between 20 and 8 A, in units of the noise. Needs the CTF.
+    fit_resolution_A : float
+        Resolution to which the rings follow the fit. Needs the CTF.
+    ice_ring : float
+        Power between 3.95 and 3.6 A over that beside it; 1 in a sound image. Needs a Nyquist limit beyond 3.2 A.
+    skewness : float
+        Of the image in the particle band; negative where sparse dark particles stand on light ice.
+    power_spread : float
+        Standard deviation of the logarithm of local power in the particle band: uneven where there is contamination, an
+        edge of carbon or a gradient of thickness.
+    empty_fraction : float
+        Share of squares of 256 A that hold little but noise in the particle band.
+    directional_loss : float
+        0 where signal is spread evenly over directions, towards 1 where drift has smeared it.
+    gradient : float
+        Change of the mean grey level across the image, in standard deviations of a pixel.
+    mean_level : float
+        Mean grey level over the standard deviation of the noise; with counts, the root of the dose per pixel. NaN
+        where the file's grey levels have been shifted to zero or below.
+    """
+
+    particle_band_power: float
+    band_ratio: float
+    thon_amplitude: float
+    fit_resolution_A: float
+    ice_ring: float
+    skewness: float
+    power_spread: float
+    empty_fraction: float
+    directional_loss: float
+    gradient: float
+    mean_level: float
+
+
+def measure(image: Tensor, optics: Optics, ctf_numbers: CtfNumbers | None = None) -> Measurements:
+    """Measure a micrograph.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(h, w)``, protein dark, not dose-weighted or with the noise power restored.
+    optics : Optics
+        With the pixel size of the image.
+    ctf_numbers : CtfNumbers, optional
+        Without them the two measurements that need them are NaN.
+
+    Raises
+    ------
+    ValueError
+        When the image is smaller than 64 px, constant, or not finite.
+    """
+    image = checked(image)
+    spectrum = tile_spectrum(image, optics.pixel_size_A)
+    return measure_whitened(image, optics, spectrum, whiten(image, optics.pixel_size_A, spectrum), ctf_numbers)
+
+
+def checked(image: Tensor) -> Tensor:
+    """Return an image as float32, or say why it cannot be measured."""
+    if image.ndim != 2 or min(image.shape) < 64:
+        raise ValueError(f"contrast needs an image of at least 64 x 64 pixels, not {tuple(image.shape)}")
+    image = image.float()
+    spread = float(image.std())
+    if not math.isfinite(spread) or spread == 0:
+        raise ValueError("contrast needs an image with finite and varying values")
+    return image
+
+
+def measure_whitened(
+    image: Tensor, optics: Optics, spectrum: TileSpectrum, whitened: WhitenedImage, ctf_numbers: CtfNumbers | None
+) -> Measurements:
+    """Measure a micrograph whose spectrum and whitened image are at hand; see :func:`measure`."""
+    floor = whitened.noise_floor
+    band = _band_pass(whitened.values, *PARTICLE_BAND_A)
+    noise_power = _noise_share(*PARTICLE_BAND_A)
+    power = float(band.square().mean()) / noise_power
+    detail = spectrum.mean_between(*DETAIL_BAND_A) / floor
+    local = _block_means(band.square())
+    levels = _block_means(image, max(1, min(image.shape) // 8))
+    mean, noise = float(image.mean()), floor**0.5
+    return Measurements(
+        particle_band_power=power - 1,
+        band_ratio=power / detail,
+        thon_amplitude=_thon_amplitude(spectrum, optics, floor, ctf_numbers) if ctf_numbers else math.nan,
+        fit_resolution_A=ctf_numbers.fit_resolution_A if ctf_numbers else math.nan,
+        ice_ring=_ice_ring(spectrum),
+        skewness=float((band / band.std()).pow(3).mean()),
+        power_spread=float(local.clamp(min=1e-6).log().std()) if local.numel() > 1 else 0.0,
+        empty_fraction=float((local < EMPTY_FACTOR * noise_power).float().mean()),
+        directional_loss=ctf_numbers.directional_loss if ctf_numbers else _directional_loss(image, optics),
+        gradient=float(levels.max() - levels.min()) / float(image.std()) if levels.numel() > 1 else 0.0,
+        mean_level=mean / noise if mean > noise else math.nan,
+    )
+
+
+def _band_pass(values: Tensor, coarse_A: float, fine_A: float) -> Tensor:
+    height, width = values.shape
+    ky = torch.fft.fftfreq(height, WORKING_PIXEL_A, device=values.device)
+    kx = torch.arange(width // 2 + 1, device=values.device) / (width * WORKING_PIXEL_A)
+    k = torch.hypot(ky[:, None], kx[None, :])
+    inside = (k >= 1 / coarse_A) & (k <= 1 / fine_A)
+    return torch.fft.irfft2(torch.fft.rfft2(values) * inside, s=(height, width))
+
+
+def _noise_share(coarse_A: float, fine_A: float) -> float:
+    """Variance that a band leaves of white noise of variance 1 at the working pixel."""
+    return math.pi * WORKING_PIXEL_A**2 * (1 / fine_A**2 - 1 / coarse_A**2)
+
+
+def _block_means(values: Tensor, side: int = round(BLOCK_A / WORKING_PIXEL_A)) -> Tensor:
+    side = min(side, *values.shape)
+    return torch.nn.functional.avg_pool2d(values[None, None], side)[0, 0]
+
+
+def _thon_amplitude(spectrum: TileSpectrum, optics: Optics, floor: float, numbers: CtfNumbers) -> float:
+    """Fit the power between 20 and 8 A by a smooth background plus rings at the mean defocus."""
+    k_all = spectrum.frequency_per_A
+    step = 1.0 / (spectrum.power.shape[0] * 0.5 / spectrum.nyquist_per_A)
+    shells = (k_all / step).round().long().flatten()
+    count = torch.bincount(shells).clamp(min=1)
+    radial = torch.bincount(shells, weights=spectrum.power.flatten().double()) / count
+    k = torch.arange(len(radial), device=radial.device) * step
+    inside = (k >= 1 / DETAIL_BAND_A[0]) & (k <= min(1 / DETAIL_BAND_A[1], 0.95 * spectrum.nyquist_per_A))
+    if int(inside.sum()) < 8:
+        return math.nan
+    k, data, weight = k[inside].float(), (radial[inside] / floor).float(), count[inside].float().sqrt()
+    parameters = optics.ctf_parameters(numbers.defocus_A, numbers.defocus_A, 0.0, numbers.phase_shift_rad)
+    rings = ctf(parameters.to(k.device), k, torch.zeros_like(k))[0].square()
+    x = (k - k.mean()) / k.std()
+    # Rings fade outward with the signal; a falling weight lets one amplitude stand for all.
+    fade = torch.exp(-2 * (k - k[0]) / (k[-1] - k[0]))
+    basis = torch.stack([torch.ones_like(x), x, x**2, x**3, rings * fade], 1)
+    solution = torch.linalg.lstsq(basis * weight[:, None], (data * weight)[:, None]).solution
+    return float(solution[-1, 0])
+
+
+def _ice_ring(spectrum: TileSpectrum) -> float:
+    beside = [spectrum.mean_between(*band) for band in BESIDE_ICE_BANDS_A]
+    return spectrum.mean_between(*ICE_BAND_A) / (sum(beside) / len(beside))
+
+
+def _directional_loss(image: Tensor, optics: Optics) -> float:
+    spectrum = power_spectrum(image, optics.pixel_size_A, 400.0, 717.0, 4.0)
+    return directional_loss(polar_average(spectrum, 1 / 100.0, 0.95 / (2 * spectrum.pixel_size_A), 36))

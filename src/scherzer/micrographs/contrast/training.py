@@ -1,0 +1,121 @@
+"""Fitting the patch networks and the way they are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scherzer.micrographs.contrast.ensemble import Combination, combine
+from scherzer.micrographs.contrast.network import PATCH_PX, PatchNetwork, with_denoised
+from scherzer.micrographs.contrast.visibility import class_probabilities
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is fitted.
+
+    Attributes
+    ----------
+    steps : int
+        Batches.
+    batch : int
+        Patches in a batch.
+    learning_rate : float
+        Largest; it rises over the first tenth of the steps and falls to zero as a cosine.
+    weight_decay : float
+        Of AdamW.
+    """
+
+    steps: int = 900
+    batch: int = 48
+    learning_rate: float = 4e-3
+    weight_decay: float = 2e-3
+
+
+def fit_network(
+    images: Tensor,
+    log_d_prime: Tensor,
+    settings: TrainingSettings,
+    seed: int,
+    progress: Callable[[float, str], None] | None = None,
+) -> PatchNetwork:
+    """Fit one network; the result depends on nothing but the arguments.
+
+    Parameters
+    ----------
+    images : Tensor
+        ``(n, h, w)`` whitened, periodic at the edges or larger than a patch.
+    log_d_prime : Tensor
+        ``(n,)``.
+    settings : TrainingSettings
+        Schedule.
+    seed : int
+        Of the initial weights and of the patches drawn.
+    """
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = PatchNetwork()
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+    )
+    running = 0.0
+    for step in range(settings.steps):
+        chosen = rng.integers(0, len(images), settings.batch)
+        patches = torch.stack([draw_patch(images[index], rng) for index in chosen])
+        mean, log_spread = network(with_denoised(patches).contiguous(memory_format=torch.channels_last))
+        error = log_d_prime[torch.from_numpy(chosen)] - mean
+        # Squared error besides the likelihood, which alone lets hard images go once their stated error is large.
+        loss = (log_spread + 0.5 * (error * torch.exp(-log_spread)).square() + 4 * error.square()).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimiser.step()
+        schedule.step()
+        running += 0.02 * (float(error.detach().square().mean()) - running)
+        if progress and step % 50 == 49:
+            progress((step + 1) / settings.steps, f"rms error of log d' {running**0.5:.3f}")
+    return network.eval()
+
+
+def draw_patch(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Cut a patch at a random place, turned and mirrored at random."""
+    y, x = (int(rng.integers(0, side - PATCH_PX + 1)) for side in image.shape)
+    patch = image[y : y + PATCH_PX, x : x + PATCH_PX]
+    patch = torch.rot90(patch, int(rng.integers(4)))
+    return patch.flip(0) if rng.random() < 0.5 else patch
+
+
+def fit_combination(means: Tensor, spreads: Tensor, log_d_prime: Tensor, classes: Tensor) -> Combination:
+    """Fit the weights of the members and the honesty of the error on validation micrographs.
+
+    Parameters
+    ----------
+    means, spreads : Tensor
+        ``(n, members)``, from :func:`scherzer.micrographs.contrast.ensemble.estimate_patches`.
+    log_d_prime, classes : Tensor
+        ``(n,)``.
+    """
+    precision = 1 / (means - log_d_prime[:, None]).square().mean(0)
+    weights = precision / precision.sum()
+    best, lowest = Combination(weights, 1.0, 0.02), float("inf")
+    for scale in np.geomspace(0.4, 3.0, 16):
+        for floor in (0.01, 0.03, 0.05, 0.08, 0.12):
+            tried = Combination(weights, float(scale), floor)
+            probability = class_probabilities(*combine(means, spreads, tried)).gather(1, classes[:, None])
+            loss = float(-probability.clamp(min=1e-4).log().mean())
+            if loss < lowest:
+                best, lowest = tried, loss
+    return best
+
+
+def group_split(groups: Sequence[str], held: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return which items do not belong to held-out groups (specimens, sessions), and which do; boolean ``(n,)``."""
+    inside = torch.tensor([group in set(held) for group in groups])
+    return ~inside, inside
