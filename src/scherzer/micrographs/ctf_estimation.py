@@ -72,7 +72,7 @@ class CtfSettings:
     smallest_tile_A: float = 717.0
     largest_tile_A: float = 1434.0
     finest_pixel_A: float = 1.4
-    rings_confidence: float = 0.5
+    rings_confidence: float = 0.55
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from scherzer.micrographs.motion_alignment import align, crop_transform, translation
@@ -112,8 +114,11 @@ def correct_motion(
 
 def replace_outliers(frame: Tensor, sigma: float) -> Tensor:
     """Give pixels further from the mean than so many standard deviations the mean's value."""
-    mean, spread = frame.mean(), frame.std()
-    return torch.where((frame - mean).abs() > sigma * spread, mean, frame)
+    mean, reach = frame.mean(), sigma * frame.std()
+    low, high = torch.aminmax(frame)
+    if low >= mean - reach and high <= mean + reach:
+        return frame
+    return torch.where((frame - mean).abs() > reach, mean, frame)
 
 
 def _transforms(frames: Tensor, settings: MotionSettings) -> Iterator[Tensor]:
@@ -127,7 +132,7 @@ def _measure(frames: Tensor, pixel_size_A: float, settings: MotionSettings) -> T
     if count == 1:
         return torch.zeros(1, 2, device=frames.device)
     factor = max(1.0, settings.alignment_pixel_A / pixel_size_A)
-    shape = (2 * int(height / factor / 2), 2 * int(width / factor / 2))
+    shape = (_cropped_size(height, factor), _cropped_size(width, factor))
     cropped = torch.stack([crop_transform(transform, shape) for transform in _transforms(frames, settings)])
     return align(
         cropped,
@@ -140,6 +145,11 @@ def _measure(frames: Tensor, pixel_size_A: float, settings: MotionSettings) -> T
     )
 
 
+def _cropped_size(size: int, factor: float) -> int:
+    """Return an even length, fast to transform, at least ``size / factor`` and at most the even part of size."""
+    return min(2 * int(next_fast_len(math.ceil(size / factor / 2))), size - size % 2)
+
+
 def _sums(
     frames: Tensor, optics: Optics, shifts_yx_A: Tensor, dose_per_frame: float | None, settings: MotionSettings
 ) -> tuple[Tensor, Tensor | None]:
@@ -148,21 +158,22 @@ def _sums(
     shape = (height, width)
     extent = torch.tensor([height, width], device=frames.device) * optics.pixel_size_A
     total = torch.zeros(height, width // 2 + 1, dtype=torch.complex64, device=frames.device)
-    weighted_total, decay, weight_power = torch.zeros_like(total), None, None
+    weighted_total, fading, weight_power = torch.zeros_like(total), None, None
     if dose_per_frame is not None:
         ky = torch.fft.fftfreq(height, optics.pixel_size_A, device=frames.device)[:, None]
         kx = torch.fft.rfftfreq(width, optics.pixel_size_A, device=frames.device)
-        decay = dose_per_frame / (2 * critical_dose_e_per_A2(torch.hypot(ky, kx), optics.voltage_kV))
-        weight_power = torch.zeros_like(decay)
+        fading = torch.exp(-dose_per_frame / (2 * critical_dose_e_per_A2(torch.hypot(ky, kx), optics.voltage_kV)))
+        weight, weight_power = torch.ones_like(fading), torch.zeros_like(fading)
     for index, transform in enumerate(_transforms(frames, settings)):
-        transform = transform * translation(shape, -shifts_yx_A[index] / extent)
+        transform *= translation(shape, -shifts_yx_A[index] / extent)
         total += transform
-        if decay is not None and weight_power is not None:
-            weight = torch.exp(-(index + 1) * decay)
-            weighted_total += transform * weight
+        if fading is not None and weight_power is not None:
+            # Equal doses: the weight at the end of a frame is that of the frame before, faded once more.
+            weight *= fading
+            weighted_total += transform.mul_(weight)
             weight_power += weight.square()
     weighted = None
     if weight_power is not None:
-        restored = weighted_total * torch.sqrt(len(frames) / weight_power)
-        weighted = torch.fft.irfft2(restored, s=shape)
+        weighted_total *= torch.sqrt(len(frames) / weight_power.clamp_min(1e-30))
+        weighted = torch.fft.irfft2(weighted_total, s=shape)
     return torch.fft.irfft2(total, s=shape), weighted
