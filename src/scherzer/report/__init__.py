@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from scherzer.report.page import build_report
+from scherzer.report.settings import ReportSettings
 
-__all__ = ["build_report"]
+__all__ = ["ReportSettings", "build_report"]

@@ -9,7 +9,7 @@ from typing import Any
 from scherzer.report.words import NOT_KNOWN, bounds_of, brief, method_of, number_of
 
 A = "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}"
-UM = "\N{GREEK SMALL LETTER MU}m"
+UM = "\N{MICRO SIGN}m"
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ COLUMNS = {
     "start": Column("started from"),
     "p_value": Column("p"),
     "separated": Column("told apart"),
-    "ln_ssnr": Column("ln SSNR"),
+    "ln_ssnr": Column("ln\N{NO-BREAK SPACE}SSNR"),
     "ln_ssnr_p_value": Column("p of ln SSNR"),
-    "ln_ssnr_by_band": Column("ln SSNR by band"),
+    "ln_ssnr_by_band": Column("ln SSNR in each band"),
     "draw_resolutions_A": Column("resolution of each draw", A),
     "slope_per_A2": Column("slope", f"1/{A}²"),
     "intercept_per_A2": Column("intercept", f"1/{A}²"),

@@ -72,7 +72,7 @@ def view_of(key: str, experiment: object) -> ExperimentView:
     """Return one experiment of ``results.json`` as texts, facts and tables."""
     title = TITLES.get(key, key)
     if not isinstance(experiment, Mapping):
-        return ExperimentView(key, title, "not part of results.json", (), (), ())
+        return ExperimentView(key, title, "results.json does not hold it", (), (), ())
     title = str(experiment.get("title") or title)
     if experiment.get("performed") is False or set(experiment) <= set(_HEADERS):
         return ExperimentView(key, title, str(experiment.get("reason") or "no reason recorded"), (), (), ())
@@ -128,7 +128,7 @@ def _lay_out(part: Record, heading: str, facts: list[Fact], tables: list[NamedTa
         records = records_of(value)
         if records is not None:
             if records:
-                tables.append(NamedTable(name, _table(records)))
+                tables += _tables(name, records)
         elif isinstance(value, Mapping) and not is_interval(value):
             if value.get("performed") is False:
                 facts.append(Fact(name, unknown(value.get("reason"))))
@@ -140,6 +140,21 @@ def _lay_out(part: Record, heading: str, facts: list[Fact], tables: list[NamedTa
                 facts.append(Fact(name, unknown(str(reason))))
         elif value not in ("", []) and not key.endswith("_reason"):
             facts.append(Fact(name, _text(value, column_of(key).unit), method_of(value)))
+
+
+def _tables(name: str, records: Sequence[Record]) -> list[NamedTable]:
+    """Return records as a table; what each record holds several of (one a band, say) gets a table of its own."""
+    spread = [key for key in records[0] if key not in _HIDDEN and _is_spread(records[0][key])]
+    tables = [NamedTable(name, _table([{k: v for k, v in record.items() if k not in spread} for record in records]))]
+    for key in spread:
+        heads = [{k: record[k] for k in ("group", "first", "second") if k in record} for record in records]
+        wide = [{**head, **record.get(key, {})} for head, record in zip(heads, records, strict=True)]
+        tables.append(NamedTable(f"{name}, {words(key)}" if name else words(key), _table(wide)))
+    return tables
+
+
+def _is_spread(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(is_interval(entry) for entry in value.values())
 
 
 def records_of(value: object) -> list[dict[str, Any]] | None:
@@ -173,7 +188,7 @@ def _table(records: Sequence[Record]) -> Table:
 def _column(key: str, of_pairs: bool) -> Column:
     """Return a column; what two groups are compared by is a difference, first minus second."""
     column = column_of(key)
-    if of_pairs and key in ("ln_ssnr", "resolution_fsc143_A", "ln_ssnr_by_band"):
+    if of_pairs and key in ("ln_ssnr", "resolution_fsc143_A"):
         return replace(column, heading=f"first minus second: {column.heading}", label="")
     return column
 
@@ -226,4 +241,4 @@ def _draws(record: Record) -> tuple[float, ...]:
 def not_done(experiments: Record, keys: Sequence[str]) -> list[str]:
     """Return a sentence for each experiment that was not done."""
     views = [view_of(key, experiments.get(key)) for key in keys]
-    return [f"{view.key} ({view.title}): {unknown(view.missing)}" for view in views if view.missing]
+    return [f"{view.key} ({view.title}) was not done: {view.missing.rstrip('.')}." for view in views if view.missing]

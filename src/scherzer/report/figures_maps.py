@@ -42,7 +42,7 @@ class MapPictures:
 
 
 def map_pictures(
-    path: Path | None, mask_path: Path | None, colour: str, settings: RenderSettings | None = None
+    path: Path | None, mask_path: Path | None, colour: str, settings: RenderSettings
 ) -> MapPictures | Missing:
     """Return the pictures of a map; the mask, where there is one, guides the contour."""
     if path is None:
@@ -59,10 +59,7 @@ def map_pictures(
         volume, loaded.pixel_size_A or 1.0, mask if mask is not None and mask.shape == volume.shape else None
     )
     return MapPictures(
-        views=tuple(
-            Picture(png_uri(_view(drawable, direction, colour, settings or RenderSettings())), name)
-            for name, direction in VIEWS
-        ),
+        views=tuple(Picture(png_uri(_view(drawable, direction, colour, settings)), name) for name, direction in VIEWS),
         slices=central_slices(volume, drawable.half_width_voxels / drawable.finer),
         level=drawable.level,
         level_sd=drawable.level_sd,

@@ -109,35 +109,14 @@ def _resolution_ticks(axes: Axes) -> None:
     """Write d beside 1/d2, as many values as there is room for."""
     low, high = axes.get_ylim()
     ticks: list[float] = []
-    for resolution in (
-        30,
-        20,
-        15,
-        12,
-        10,
-        9,
-        8,
-        7,
-        6,
-        5.5,
-        5,
-        4.5,
-        4,
-        3.8,
-        3.6,
-        3.4,
-        3.2,
-        3,
-        2.8,
-        2.6,
-        2.4,
-        2.2,
-        2,
-        1.8,
-    ):
-        at = resolution**-2
-        if low <= at <= high and (not ticks or at - ticks[-1] ** -2 > 0.07 * (high - low)):
-            ticks.append(resolution)
+    for step in (5.0, 2.0, 1.0, 0.5, 0.2, 0.1):
+        ticks = []
+        for resolution in np.round(np.arange(30.0, 1.0, -step), 1):
+            at = float(resolution) ** -2
+            if low <= at <= high and (not ticks or at - ticks[-1] ** -2 > 0.1 * (high - low)):
+                ticks.append(float(resolution))
+        if len(ticks) >= 4:
+            break
     other = axes.secondary_yaxis("right")
     other.set_yticks([tick**-2 for tick in ticks], [f"{tick:g}" for tick in ticks])
     other.set_ylabel(f"d, {A}")

@@ -10,7 +10,7 @@ from typing import Any
 from scherzer.report.columns import A, column_of
 from scherzer.report.data import SessionData
 from scherzer.report.experiments import not_done
-from scherzer.report.words import number_of, plain_number, quantity
+from scherzer.report.words import number_of, quantity
 
 FEW_MICROGRAPHS = 5
 _HIDDEN_SETTINGS = ("inputs", "software", "acquisition")
@@ -84,7 +84,7 @@ def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) 
     if any(number_of(m.record.get("motion_total_A")) is not None for m in data.micrographs):
         dose = number_of(acquisition.get("dose_per_frame_e_per_A2"))
         weighting = (
-            f"summed with exposure weighting at {plain_number(dose)} e/{A}² per frame (Grant & Grigorieff 2015)"
+            f"summed with exposure weighting at {dose:g} e/{A}² per frame (Grant & Grigorieff 2015)"
             if dose
             else "summed without exposure weighting, as no dose was given"
         )
@@ -101,7 +101,7 @@ def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) 
         )
     if data.picks is not None:
         diameter = number_of(acquisition.get("diameter_A"))
-        size = f" of {plain_number(diameter)} {A} diameter" if diameter else ""
+        size = f" of {diameter:g} {A} diameter" if diameter else ""
         yield (
             f"Particles{size} were picked without a reference, cut out, normalised and divided into two half-sets by "
             "micrograph, once for all later steps."
@@ -127,7 +127,7 @@ def _import_sentence(data: SessionData, acquisition: Mapping[str, Any], version:
     ):
         value = number_of(acquisition.get(key))
         if value is not None:
-            parts.append(text.format(plain_number(value)))
+            parts.append(text.format(f"{value:g}"))
     recorded = f" recorded at {', '.join(parts)}" if parts else ""
     return (
         f"{len(data.micrographs)} exposures{recorded} were processed with scherzer{' ' + version if version else ''}."
@@ -165,6 +165,8 @@ def _one(section: str, name: str, value: object) -> Iterator[Parameter]:
     elif isinstance(value, str) and PurePath(value).is_absolute():
         # Only the file's name: a report travels, and folders of the machine it was made on mean nothing elsewhere.
         text = PurePath(value).name
+    elif isinstance(value, float):
+        text = f"{value:g} {column_of(name).unit}".strip()
     else:
         text = "not given" if value is None else quantity(value, column_of(name).unit)
     yield Parameter(section, name, text)

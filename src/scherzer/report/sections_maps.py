@@ -13,13 +13,11 @@ from scherzer.report.experiments import ExperimentView, estimates, view_of
 from scherzer.report.figures_classes import ClassTile
 from scherzer.report.figures_maps import MapPictures
 from scherzer.report.reslog_view import reslog_plot
+from scherzer.report.settings import ReportSettings
 from scherzer.report.style import subset_colours
 from scherzer.report.tables import Missing
 from scherzer.report.words import brief, number_of, plain_number, quantity, unknown
 
-CLASSES_SHOWN = 60
-MAPS_SHOWN = 6
-CURVES_SHOWN = 6
 COMPARED = ("E2", "E3", "E4", "E5", "E6", "E7")
 _SUBSET_COLUMNS = (
     "subset",
@@ -82,13 +80,13 @@ class SubsetSection:
     reslog_facts: tuple[tuple[str, str], ...]
 
 
-def classes_section(data: SessionData) -> tuple[GallerySection, ...] | Missing:
+def classes_section(data: SessionData, settings: ReportSettings) -> tuple[GallerySection, ...] | Missing:
     """Return the 2D galleries."""
     if not data.galleries:
         return Missing(data.missing.get("class2d", "no 2D classes"))
     sections = []
     for gallery in data.galleries:
-        tiles = figures_classes.tiles(gallery, CLASSES_SHOWN)
+        tiles = figures_classes.tiles(gallery, settings.classes)
         if isinstance(tiles, Missing):
             sections.append(GallerySection(gallery.group, "", tiles))
             continue
@@ -101,17 +99,17 @@ def classes_section(data: SessionData) -> tuple[GallerySection, ...] | Missing:
     return tuple(sections)
 
 
-def maps_section(data: SessionData) -> tuple[MapView, ...] | Missing:
+def maps_section(data: SessionData, settings: ReportSettings) -> tuple[MapView, ...] | Missing:
     """Return every map's pictures, the ab initio map last."""
     views = []
     colours = subset_colours([entry.subset for entry in data.maps])
-    for entry in _for_pictures(data.maps)[:MAPS_SHOWN]:
+    for entry in _for_pictures(data.maps)[: settings.maps]:
         path = entry.files.get("sharpened") or entry.files.get("map")
-        pictures = figures_maps.map_pictures(path, entry.files.get("mask"), colours[entry.subset])
+        pictures = figures_maps.map_pictures(path, entry.files.get("mask"), colours[entry.subset], settings.surface)
         sharpened = path is not None and path == entry.files.get("sharpened")
         views.append(MapView(entry.subset, short_lines(entry), map_facts(entry, pictures, sharpened), pictures))
     if data.abinitio is not None:
-        pictures = figures_maps.map_pictures(data.abinitio, None, "#999999")
+        pictures = figures_maps.map_pictures(data.abinitio, None, "#999999", settings.surface)
         views.append(MapView("ab initio", (), picture_facts(pictures), pictures))
     if not views:
         return Missing(data.missing.get("refine", "no map"))
@@ -162,7 +160,7 @@ def picture_facts(pictures: MapPictures | Missing) -> tuple[tuple[str, str], ...
     return (("contour", level), *width)
 
 
-def resolution_section(data: SessionData) -> ResolutionSection | Missing:
+def resolution_section(data: SessionData, settings: ReportSettings) -> ResolutionSection | Missing:
     """Return FSC and Guinier plots."""
     if not data.maps:
         return Missing(data.missing.get("refine", "no map"))
@@ -173,14 +171,14 @@ def resolution_section(data: SessionData) -> ResolutionSection | Missing:
     ]
     together = figures_fsc.draw_fsc_together(drawable[:8], colours) if len(drawable) > 1 else ""
     views = []
-    for entry, found in read[:CURVES_SHOWN]:
+    for entry, found in read[: settings.curves]:
         if isinstance(found, Missing):
             views.append(CurveView(entry.subset, found, found))
             continue
         colour = colours[entry.subset]
         fsc = figures_fsc.draw_fsc(found, colour, number_of(entry.record.get("resolution_fsc143_A")))
         views.append(CurveView(entry.subset, fsc, _guinier(entry, found.guinier, colour)))
-    return ResolutionSection(together, tuple(views), max(0, len(read) - CURVES_SHOWN))
+    return ResolutionSection(together, tuple(views), max(0, len(read) - settings.curves))
 
 
 def subset_section(data: SessionData) -> SubsetSection:

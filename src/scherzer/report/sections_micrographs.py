@@ -12,13 +12,11 @@ from scherzer.report.columns import UM, A, Table, table_of
 from scherzer.report.data import Micrograph, SessionData
 from scherzer.report.experiments import ExperimentView, view_of, without
 from scherzer.report.figures_micrographs import MicrographPicture, kind_of_reason
+from scherzer.report.settings import ReportSettings
 from scherzer.report.tables import Missing
 from scherzer.report.verdict_view import underfocus_range
 from scherzer.report.words import number_of, plain_number
 
-PER_CLASS = 3
-REJECTED_SHOWN = 3
-CTF_SHOWN = 6
 NAMED_REJECTS = 60
 _LABELS = ("good", "moderate", "bad", None)
 
@@ -70,7 +68,7 @@ class CtfSection:
     """Overview of all fits and some of them in full."""
 
     overview: str | Missing
-    fits: tuple[CtfTile, ...]
+    fits: tuple[CtfTile, ...] | Missing
 
 
 def defocus_section(data: SessionData) -> DefocusSection:
@@ -124,9 +122,11 @@ def curation_section(data: SessionData) -> CurationSection:
     )
 
 
-def gallery_section(data: SessionData) -> tuple[GalleryTile, ...] | Missing:
+def gallery_section(data: SessionData, settings: ReportSettings) -> tuple[GalleryTile, ...] | Missing:
     """Return a few micrographs of each class with their picks, and rejected ones."""
-    chosen = figures_micrographs.choose_examples(data.micrographs, PER_CLASS, REJECTED_SHOWN)
+    chosen = figures_micrographs.choose_examples(
+        data.micrographs, settings.micrographs_per_class, settings.rejected_micrographs
+    )
     if not chosen:
         return Missing(data.missing.get("import", "no micrograph's image was found"))
     acquisition = _acquisition(data)
@@ -143,13 +143,14 @@ def gallery_section(data: SessionData) -> tuple[GalleryTile, ...] | Missing:
     )
 
 
-def ctf_section(data: SessionData) -> CtfSection:
+def ctf_section(data: SessionData, settings: ReportSettings) -> CtfSection:
     """Return the CTF fits."""
     fitted = [m for m in data.micrographs if m.state == "accepted" and m.defocus_um is not None]
     if not fitted:
         return CtfSection(Missing(data.missing.get("ctf", "no accepted micrograph has a fitted CTF")), ())
-    shown = figures_ctf.representatives(data.micrographs, CTF_SHOWN)
-    return CtfSection(figures_ctf.draw_overview(fitted, _LABELS), tuple(_ctf_tile(m) for m in shown))
+    shown = figures_ctf.representatives(data.micrographs, settings.ctf_fits)
+    fits = tuple(_ctf_tile(m) for m in shown) or Missing("the CTF stage kept no picture and no profile of any fit")
+    return CtfSection(figures_ctf.draw_overview(fitted, _LABELS), fits)
 
 
 def _ctf_tile(micrograph: Micrograph) -> CtfTile:

@@ -14,7 +14,7 @@ def typeset(text: str) -> str:
     """Return a text with the signs that plain text cannot hold: Å after numbers, Å², µm."""
     text = re.sub(r"(?<=[\d)/]) ?A(2|\^2)(?![\w-])", " Å²", text)
     text = re.sub(r"(?<=\d) A(?![\w-])", "\N{NO-BREAK SPACE}Å", text)
-    text = re.sub(r"(?<=\d) um\b", "\N{NO-BREAK SPACE}µm", text)
+    text = re.sub(r"(?<=\d) um\b", "\N{NO-BREAK SPACE}\N{MICRO SIGN}m", text)
     return text.replace("/ Å²", "/Å²")
 
 
