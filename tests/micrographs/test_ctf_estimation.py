@@ -186,3 +186,11 @@ def test_what_has_no_spectrum_is_refused(image: Tensor) -> None:
 def test_what_is_not_a_spectrum_is_refused(spectrum: Tensor) -> None:
     with pytest.raises(ValueError, match="spectrum"):
         fit_spectrum(spectrum, KRIOS)
+
+
+def test_half_the_defocus_outside_the_range_is_no_rival() -> None:
+    image = micrograph(1024, KRIOS, 6200, 5850, 1.8, 2.0, 60.0, 11)
+    fit = estimate_ctf(image, KRIOS)
+    assert fit.confidence > 0.75
+    limited = estimate_ctf(image, KRIOS, CtfSettings(min_defocus_A=8000.0, max_defocus_A=20000.0))
+    assert 8000 <= limited.mean_defocus_A <= 20000

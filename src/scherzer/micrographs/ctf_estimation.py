@@ -255,10 +255,12 @@ def _search(flat: FlatSpectrum, rings: Aberration, settings: CtfSettings) -> tup
     means, halves = _defocus_grid(rings, settings, flat.modulation.device)
     envelope = ring_envelope(flat)
     chance = chance_correlation(flat, rings, means, envelope)
-    found = [
-        refine(flat, rings, candidate.defocus, envelope, settings.max_astigmatism_A, chance)
-        for candidate in exhaustive_search(flat, rings, means, halves, CANDIDATES)
-    ]
+    found = []
+    for candidate in exhaustive_search(flat, rings, means, halves, CANDIDATES):
+        refined = refine(flat, rings, candidate.defocus, envelope, settings.max_astigmatism_A, chance)
+        # What runs out of the range asked for is not followed there.
+        inside = settings.min_defocus_A <= refined.defocus.mean_A <= settings.max_defocus_A
+        found.append(refined if inside else candidate)
     found.sort(key=lambda candidate: candidate.correlation, reverse=True)
     apart_A = separation_A(rings, halves) - float(halves[1])
     rivals = [c.correlation for c in found if abs(c.defocus.mean_A - found[0].defocus.mean_A) >= apart_A]
