@@ -9,7 +9,7 @@ from scherzer.cli.screen import Screen, plain_errors
 
 
 def demo(out: options.Out = Path("demo"), workers: options.Workers = None) -> None:
-    """Simulate a small screening session and go to its verdict: a few minutes, no data needed.
+    """Simulate a small session and go to its verdict: a few minutes.
 
     Example: scherzer demo --out demo
     """

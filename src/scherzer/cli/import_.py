@@ -21,7 +21,7 @@ def import_(
     amplitude_contrast: options.AmplitudeContrast = None,
     workers: options.Workers = None,
 ) -> None:
-    """Start a session: look into every exposure and list those that can be used.
+    """Start a session: list every exposure that can be used.
 
     Example: scherzer import apo 'movies/*.tiff' --pixel-size 0.83 --voltage 300 --cs 2.7
     """

@@ -7,7 +7,7 @@ from scherzer.cli.screen import plain_errors
 
 
 def report(session: options.SessionFolder) -> None:
-    """Write the report of a session, whatever of it has been run: one HTML file that needs no network.
+    """Write report.html of whatever has been run; it needs no network.
 
     Example: scherzer report apo
     """

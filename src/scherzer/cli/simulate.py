@@ -25,9 +25,9 @@ def simulate(
     diameter: Annotated[float, typer.Option(metavar="A", help="Diameter of the phantom.")] = 130.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Everything random follows from it.")] = 1,
 ) -> None:
-    """Write exposures whose truth is known (truth/*.star), to try settings on or to plan with.
+    """Write exposures whose truth is known (truth/*.star).
 
-    Example: scherzer simulate --micrographs 20 --frames 8 --defocus 0.8 2.4 --model 2w0o.pdb --out sim
+    Example: scherzer simulate --micrographs 20 --frames 8 --defocus 0.8 2.4 --out sim
     """
     with plain_errors():
         from scherzer.session.demo import prepare_simulated

@@ -16,7 +16,7 @@ def motion(
     gain: options.Gain = None,
     workers: options.Workers = None,
 ) -> None:
-    """Align and sum movies (A of motion, e/A2 of exposure); single micrographs pass through.
+    """Align and sum movies; single micrographs pass through.
 
     Example: scherzer motion apo --dose-per-frame 1.2 --gain gain.mrc
     """
@@ -24,7 +24,7 @@ def motion(
 
 
 def ctf(session: options.SessionFolder, workers: options.Workers = None) -> None:
-    """Fit defocus and astigmatism (A, positive under focus) and how far the fit holds (A).
+    """Fit defocus and astigmatism, and how far the fit holds (A).
 
     Example: scherzer ctf apo
     """
@@ -32,7 +32,7 @@ def ctf(session: options.SessionFolder, workers: options.Workers = None) -> None
 
 
 def contrast(session: options.SessionFolder, workers: options.Workers = None) -> None:
-    """Sort micrographs by contrast (good, moderate, bad) and reject those beyond use, with the reason.
+    """Sort micrographs by contrast; reject those beyond use.
 
     Example: scherzer contrast apo
     """
@@ -48,7 +48,7 @@ def pick(session: options.SessionFolder, diameter: options.Diameter = None, work
 
 
 def extract(session: options.SessionFolder, workers: options.Workers = None) -> None:
-    """Cut the particles out, normalise them and deal them into two half-sets.
+    """Cut the particles out, normalise them, make two half-sets.
 
     Example: scherzer extract apo
     """
@@ -56,7 +56,7 @@ def extract(session: options.SessionFolder, workers: options.Workers = None) -> 
 
 
 def class2d(session: options.SessionFolder) -> None:
-    """Classify the particles in 2D and keep the classes that show one (resolutions in A).
+    """Classify particles in 2D; keep classes that show one.
 
     Example: scherzer class2d apo
     """
@@ -76,7 +76,7 @@ def refine(
     symmetry: options.Symmetry = None,
     initial_map: options.InitialMap = None,
 ) -> None:
-    """Refine the kept particles in two independent halves (resolution in A, B-factor in A2).
+    """Refine the kept particles in two independent halves.
 
     Example: scherzer refine apo --symmetry O --initial-map model.mrc
     """
@@ -84,7 +84,7 @@ def refine(
 
 
 def study(session: options.SessionFolder) -> None:
-    """Compare contrast groups at equal counts and give the verdict (underfocus in um).
+    """Compare contrast groups at equal counts; give the verdict.
 
     Example: scherzer study apo
     """
