@@ -76,6 +76,7 @@ class SubsetSection:
     caption: str
     figure: str
     experiments: tuple[ExperimentView, ...]
+    missing: str
     reslog: str | Missing
     reslog_facts: tuple[tuple[str, str], ...]
 
@@ -196,6 +197,7 @@ def subset_section(data: SessionData) -> SubsetSection:
         caption=f"Every refined subset{alike}.",
         figure=figures_study.draw_estimates(compared) if compared else "",
         experiments=tuple(view_of(key, experiments.get(key)) for key in keys),
+        missing="" if experiments else data.missing.get("study", "results.json holds no experiments"),
         reslog=plot if isinstance(plot, Missing) else figures_study.draw_reslog(plot.plot),
         reslog_facts=() if isinstance(plot, Missing) else plot.facts,
     )

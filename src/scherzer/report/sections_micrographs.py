@@ -28,6 +28,7 @@ class DefocusSection:
     figure: str | Missing
     table: Table | None
     experiment: ExperimentView
+    recommended: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ def defocus_section(data: SessionData) -> DefocusSection:
     if not any(len(group.underfocus_um) for group in groups):
         reason = data.missing.get("ctf") or data.missing.get("import") or "no accepted micrograph has a fitted CTF"
         return DefocusSection(Missing(reason), None, experiment)
-    figure = figures_defocus.draw_defocus(groups, underfocus_range(data.section("verdict")))
+    recommended = underfocus_range(data.section("verdict"))
+    figure = figures_defocus.draw_defocus(groups, recommended)
     records = [_with_median(group.summary(), found) for group in groups]
     keys = ("contrast class", "micrographs", "underfocus_median_um", "smallest_um", "largest_um")
-    return DefocusSection(figure, table_of(records, keys), experiment)
+    return DefocusSection(figure, table_of(records, keys), experiment, recommended is not None)
 
 
 def _with_median(summary: dict[str, Any], experiment: object) -> dict[str, Any]:

@@ -64,7 +64,11 @@ def verdict_view(data: SessionData) -> VerdictView:
     if not verdict:
         reason = data.missing.get("study", "results.json holds no verdict")
         return VerdictView(
-            NO_DECISION, unknown(reason), (), (), ("Run the remaining stages: scherzer run continues the session.",)
+            NO_DECISION,
+            f"The verdict is {unknown(reason)}.",
+            (),
+            (),
+            ("Run the remaining stages: scherzer run goes on.",),
         )
     return VerdictView(
         decision=DECISIONS.get(str(verdict.get("decision")), NO_DECISION),
