@@ -49,6 +49,7 @@ def specimen() -> Specimen:
         ("empty", 6000.0, "empty"),
         ("empty", 20000.0, "empty"),
         ("crystalline", 15000.0, "crystalline ice"),
+        ("drifted", 15000.0, "drifted"),
     ],
 )
 def test_simulated_artefacts_are_named(specimen: Specimen, artefact: str, defocus_A: float, kind: str) -> None:
@@ -63,6 +64,12 @@ def test_simulated_artefacts_are_named(specimen: Specimen, artefact: str, defocu
     assert bool(found.reason) == (kind != "sound")
 
 
+def test_strong_astigmatism_is_not_drift(specimen: Specimen) -> None:
+    plan = ExposurePlan(3, "x", "none", 17000.0, 15500.0, 0.8, 300.0)
+    image = torch.from_numpy(simulate_exposure(plan, specimen, SETTINGS).frames[0].astype(np.float32))
+    assert judge(measure(image, SETTINGS.optics), None).kind == "sound"
+
+
 @pytest.mark.parametrize(
     ("change", "ctf_change", "motion_A", "kind"),
     [
@@ -70,7 +77,7 @@ def test_simulated_artefacts_are_named(specimen: Specimen, artefact: str, defocu
         ({"particle_band_power": 0.3, "skewness": -0.2}, {"fit_resolution_A": 8.0}, None, "sound"),
         ({"directional_loss": 0.9}, {}, None, "drifted"),
         ({"directional_loss": 0.6}, {"confidence": 0.1, "fit_resolution_A": 30.0}, None, "drifted"),
-        ({"directional_loss": 0.6}, {}, None, "sound"),
+        ({"directional_loss": 0.6}, {"confidence": 0.7}, None, "sound"),
         ({}, {}, 400.0, "drifted"),
         ({"directional_loss": 0.9, "particle_band_power": 0.01}, {}, None, "empty"),
         ({"ice_ring": 1.6}, {}, None, "crystalline ice"),

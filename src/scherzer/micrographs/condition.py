@@ -45,7 +45,7 @@ class ConditionSettings:
     """
 
     max_directional_loss: float = 0.75
-    smeared_directional_loss: float = 0.5
+    smeared_directional_loss: float = 0.55
     min_confidence: float = 0.4
     max_ice_ring: float = 1.25
     min_particle_band_power: float = 0.08
@@ -141,7 +141,7 @@ def _drift(found: Measurements, numbers: CtfNumbers | None, motion_A: float | No
     if found.directional_loss <= limit:
         return ""
     along = "" if rings else " and no rings are left"
-    return f"drift: signal is lost along one direction (directional loss {found.directional_loss:.2f}){along}"
+    return f"drift: signal is lost along one direction ({found.directional_loss:.0%} between 100 and 20 A){along}"
 
 
 def _is_empty(found: Measurements, limits: ConditionSettings) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scherzer.micrographs.contrast.smearing import smearing
 from scherzer.micrographs.contrast.whitening import (
     WORKING_PIXEL_A,
     TileSpectrum,
@@ -16,8 +17,6 @@ from scherzer.micrographs.contrast.whitening import (
     whiten,
 )
 from scherzer.micrographs.ctf_estimation import CtfFit
-from scherzer.micrographs.fit_resolution import directional_loss
-from scherzer.micrographs.spectrum import polar_average, power_spectrum
 from scherzer.physics.ctf import ctf
 from scherzer.physics.optics import Optics
 
@@ -91,7 +90,8 @@ class Measurements:
     empty_fraction : float
         Share of squares of 256 A that hold little but noise in the particle band.
     directional_loss : float
-        0 where signal is spread evenly over directions, towards 1 where drift has smeared it.
+        0 where signal is spread evenly over directions, towards 1 where drift has smeared it; see
+        :func:`scherzer.micrographs.contrast.smearing.smearing`.
     gradient : float
         Change of the mean grey level across the image, in standard deviations of a pixel.
     mean_level : float
@@ -166,7 +166,7 @@ def measure_whitened(
         skewness=float((band / band.std()).pow(3).mean()),
         power_spread=float(local.clamp(min=1e-6).log().std()) if local.numel() > 1 else 0.0,
         empty_fraction=float((local < EMPTY_FACTOR * noise_power).float().mean()),
-        directional_loss=ctf_numbers.directional_loss if ctf_numbers else _directional_loss(image, optics),
+        directional_loss=smearing(spectrum, floor),
         gradient=float(levels.max() - levels.min()) / float(image.std()) if levels.numel() > 1 else 0.0,
         mean_level=mean / noise if mean > noise else math.nan,
     )
@@ -217,7 +217,3 @@ def _ice_ring(spectrum: TileSpectrum) -> float:
     beside = [spectrum.mean_between(*band) for band in BESIDE_ICE_BANDS_A]
     return spectrum.mean_between(*ICE_BAND_A) / (sum(beside) / len(beside))
 
-
-def _directional_loss(image: Tensor, optics: Optics) -> float:
-    spectrum = power_spectrum(image, optics.pixel_size_A, 400.0, 717.0, 4.0)
-    return directional_loss(polar_average(spectrum, 1 / 100.0, 0.95 / (2 * spectrum.pixel_size_A), 36))

@@ -30,7 +30,7 @@ class TrainingSettings:
         Of AdamW.
     """
 
-    steps: int = 900
+    steps: int = 1700
     batch: int = 48
     learning_rate: float = 4e-3
     weight_decay: float = 2e-3
