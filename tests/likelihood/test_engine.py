@@ -16,7 +16,7 @@ from scherzer.likelihood.band import make_band
 from scherzer.likelihood.local import Poses, refine_locally
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import band_ctf, cross_term, prepare
-from scherzer.likelihood.search import search, shift_grid
+from scherzer.likelihood.search import reference_bank, search, shift_grid
 from scherzer.physics.optics import Optics
 
 BOX, RADIUS, COUNT = 32, 10.0, 60
@@ -70,11 +70,10 @@ def test_global_search_then_local_refinement_finds_the_truth(
     particles, rotations, shifts, noise = simulated(1.5, device)
     band = make_band(BOX, RADIUS, device=device)
     table = slice_table(phantom().to(device), RADIUS, with_gradient=True)
+    plain = slice_table(phantom().to(device), RADIUS)
     grid = orientation_grid(np.radians(12), point_group("C1")).to(device)
     images = prepare(particles, band, noise)
-    found = search(
-        images, lambda i: table.slices(grid[i], band.kx, band.ky), len(grid), shift_grid(3, 1, device), keep=2
-    )
+    found = search(images, reference_bank(plain.slices(grid, band.kx, band.ky)), shift_grid(3, 1, device), keep=2)
     assert (found.score[:, 0] >= found.score[:, 1]).all()
     rough = Poses(grid[found.reference[:, 0]], found.shift_px[:, 0], found.score[:, 0])
     refined = refine_locally(images, table, rough, passes=8, max_shift_px=6)
@@ -93,7 +92,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     images = prepare(particles, band, noise)
 
     def run() -> torch.Tensor:
-        return search(images, lambda i: table.slices(grid[i], band.kx, band.ky), len(grid), shift_grid(2, 1)).reference
+        return search(images, reference_bank(table.slices(grid, band.kx, band.ky)), shift_grid(2, 1)).reference
 
     whole = run()
     monkeypatch.setattr(search_module, "SCORE_ENTRIES", 2**14)

@@ -12,7 +12,7 @@ from scherzer.fourier.slices import SliceTable, slice_points
 from scherzer.geometry.rotations import from_rotation_vector
 from scherzer.likelihood.score import ScoredImages
 
-CHUNK_ENTRIES = 2**20  # image pixels refined at a time: the gathers of one chunk stay near the cache
+CHUNK_ENTRIES = 2**17  # image pixels refined at a time: the work on one chunk stays in a core's cache
 DAMPING = 1e-2  # first damping, relative to the curvature
 STEP_LIMIT_PX = 1.5  # longest step at the band's edge and of the shift: beyond it the model is no longer linear
 
@@ -97,21 +97,25 @@ def _refine_chunk(images: ScoredImages, table: SliceTable, start: Poses, passes:
 def _expand(images: ScoredImages, table: SliceTable, rotations: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Score, half its gradient and the Gauss-Newton curvature of each image: ``(n,)``, ``(n, 5)``, ``(n, 5, 5)``.
 
-    A small rotation ``w`` of the image frame moves the point ``R (kx, ky, 0)`` by ``R (w x (kx, ky, 0))``.
+    A least squares problem in the whitened pixels, real and imaginary parts apart (real products are several times
+    faster than complex ones on a processor). A small rotation ``w`` of the image frame moves the point
+    ``R (kx, ky, 0)`` by ``R (w x (kx, ky, 0))``.
     """
-    band = images.band
-    found = table.at(slice_points(rotations, band.kx, band.ky))
-    value, slope = found[..., 0], found[..., 1:]
-    in_frame = torch.einsum("nmj,nji->nim", slope, rotations.to(slope.dtype))  # slope along the image frame's axes
+    band, count = images.band, len(images)
+    kx, ky = band.kx[:, None], band.ky[:, None]
+    weight = images.power.sqrt()
+    found = torch.view_as_real(table.at(slice_points(rotations, band.kx, band.ky)))  # (n, m, 4, 2)
+    found = found * weight[..., None, None]
+    value = found[:, :, 0]
+    in_frame = rotations.mT[:, None] @ found[:, :, 1:]  # slope along the axes of the image's frame
+    slope_x, slope_y, slope_z = in_frame.unbind(2)
+    turned = torch.stack((value[..., 1], -value[..., 0]), dim=-1) * (2 * torch.pi / band.box)  # -2 pi i value / box
     # w x k for k = (kx, ky, 0): d/dwx = (0, 0, ky), d/dwy = (0, 0, -kx), d/dwz = (-ky, kx, 0)
-    turn_z = in_frame[:, 1] * band.kx - in_frame[:, 0] * band.ky
-    phase = torch.stack((band.kx, band.ky)) * (-2j * torch.pi / band.box)
-    columns = torch.stack(
-        (in_frame[:, 2] * band.ky, -in_frame[:, 2] * band.kx, turn_z, value * phase[0], value * phase[1]), dim=1
-    )
-    centred = images.data * phase_ramp(-shift / band.box, band.kx, band.ky)
-    residual = centred - value * images.power
-    score = (value.conj() * (centred + residual)).real.sum(1)
-    gradient = (columns.conj() @ residual[..., None])[..., 0].real
-    stacked = torch.view_as_real(columns * images.power[:, None].sqrt()).flatten(2)
-    return score, gradient, stacked @ stacked.mT
+    columns = torch.stack((slope_z * ky, -slope_z * kx, slope_y * kx - slope_x * ky, turned * kx, turned * ky), dim=1)
+    columns = columns.reshape(count, 5, -1)
+    measured = images.data * phase_ramp(-shift / band.box, band.kx, band.ky) / weight.clamp(min=1e-12)
+    residual = (torch.view_as_real(measured) - value).reshape(count, -1)
+    value = value.reshape(count, -1)
+    score = (value * (2 * residual + value)).sum(1)
+    gradient = (columns @ residual[..., None])[..., 0]
+    return score, gradient, columns @ columns.mT

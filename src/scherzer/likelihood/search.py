@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,8 @@ from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.score import ScoredImages, cross_term, gemm_dtype
 
 SURVIVORS = 8  # references an image keeps for the float32 decision; the best is among 4 in 99.8 % of simulated cases
-SCORE_ENTRIES = 2**24  # entries of one block of scores, 64 MiB in float32
+SCORE_ENTRIES = 2**22  # entries of one block of scores, 16 MiB in float32
+IMAGE_ENTRIES = 2**22  # entries of the moved images of one block
 DECISION_ENTRIES = 2**23  # complex entries of the references gathered for one block of decisions
 
 
@@ -39,8 +40,32 @@ class Candidates:
         return torch.softmax(self.score / temperature, dim=1)
 
 
-References = Callable[[Tensor], Tensor]
-"""Gives the ``(r, m)`` complex64 values of references on the band, by their ``(r,)`` indices."""
+@dataclass(frozen=True)
+class ReferenceBank:
+    """References on a band, and the two factors of the score made of them once for all images.
+
+    Attributes
+    ----------
+    values : Tensor
+        ``(r, m)`` complex64.
+    matrix, square : Tensor
+        ``(2 m, r)`` twice the real and imaginary parts, and ``(m, r)`` the square moduli, in the precision of the
+        matrix product.
+    """
+
+    values: Tensor
+    matrix: Tensor
+    square: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def reference_bank(values: Tensor) -> ReferenceBank:
+    """Prepare ``(r, m)`` complex64 references for searching."""
+    dtype = gemm_dtype(str(values.device))
+    matrix = torch.cat((values.real, values.imag), dim=1).mul_(2).to(dtype)
+    return ReferenceBank(values, matrix.T, (values.abs() ** 2).to(dtype).T)
 
 
 def shift_grid(range_px: float, step_px: float, device: torch.device | str = "cpu") -> Tensor:
@@ -56,8 +81,7 @@ def shift_grid(range_px: float, step_px: float, device: torch.device | str = "cp
 
 def search(
     images: ScoredImages,
-    references: References,
-    reference_count: int,
+    references: ReferenceBank,
     shifts_px: Tensor,
     *,
     keep: int = 1,
@@ -71,16 +95,14 @@ def search(
     ----------
     images : ScoredImages
         n images.
-    references : callable
-        Gives references on the images' band by index.
-    reference_count : int
-        How many there are.
+    references : ReferenceBank
+        r references on the images' band.
     shifts_px : Tensor
         ``(t, 2)``.
     keep : int
         How many candidates to return for each image.
     log_prior : Tensor, optional
-        ``(reference_count,)`` added to the score.
+        ``(r,)`` added to the score.
     shift_log_prior : Tensor, optional
         ``(t,)`` added to the score.
     survivors : int
@@ -89,17 +111,17 @@ def search(
     Returns
     -------
     Candidates
-        ``k = min(keep, reference_count)``; each with its own best shift.
+        ``k = min(keep, r)``; each with its own best shift.
     """
     device = images.data.device
-    survivors = min(max(survivors, keep), reference_count)
-    prior = torch.zeros(reference_count, device=device) if log_prior is None else log_prior
+    survivors = min(max(survivors, keep), len(references))
+    prior = torch.zeros(len(references), device=device) if log_prior is None else log_prior
     shift_prior = torch.zeros(len(shifts_px), device=device) if shift_log_prior is None else shift_log_prior
-    coarse = _coarse_survivors(images, references, reference_count, shifts_px, survivors, prior, shift_prior)
+    coarse = _coarse_survivors(images, references, shifts_px, survivors, prior, shift_prior)
     found = []
     for rows in _blocks(len(images), max(1, DECISION_ENTRIES // (survivors * len(images.band)))):
         chosen = coarse[rows]
-        values = references(chosen.flatten()).reshape(*chosen.shape, -1)
+        values = references.values[chosen.flatten()].reshape(*chosen.shape, -1)
         scores = cross_term(images[rows], values, shifts_px) + shift_prior
         best, at = scores.max(-1)
         best, order = torch.topk(best + prior[chosen], min(keep, survivors), dim=1)
@@ -110,32 +132,29 @@ def search(
 
 def _coarse_survivors(
     images: ScoredImages,
-    references: References,
-    reference_count: int,
+    references: ReferenceBank,
     shifts_px: Tensor,
     survivors: int,
     prior: Tensor,
     shift_prior: Tensor,
 ) -> Tensor:
     """Indices of the best references of each image in low precision, ``(n, survivors)``."""
-    dtype = gemm_dtype(str(images.data.device))
+    dtype = references.matrix.dtype
     band, shifts = images.band, len(shifts_px)
     ramps = phase_ramp(-shifts_px / band.box, band.kx, band.ky)
-    image_block = max(1, min(len(images), 2**25 // (shifts * 2 * len(band))))
-    reference_block = max(survivors, min(reference_count, SCORE_ENTRIES // (image_block * shifts)))
+    image_block = max(1, min(len(images), IMAGE_ENTRIES // (shifts * 2 * len(band))))
+    reference_block = max(survivors, min(len(references), SCORE_ENTRIES // (image_block * shifts)))
     best_score = torch.full((len(images), survivors), -torch.inf, device=images.data.device)
     best_index = torch.zeros((len(images), survivors), dtype=torch.int64, device=images.data.device)
     spread = shift_prior.repeat(image_block)
-    for columns in _blocks(reference_count, reference_block):
-        values = references(torch.arange(columns.start, columns.stop, device=images.data.device))
-        matrix = torch.cat((values.real, values.imag), dim=1).mul_(2).to(dtype).T
-        square = (values.abs() ** 2).to(dtype).T
-        for rows in _blocks(len(images), image_block):
-            data = images.data[rows][:, None, :] * ramps
-            left = torch.cat((data.real, data.imag), dim=-1).to(dtype).reshape(-1, 2 * len(band))
-            scores = (left @ matrix).float().add_(spread[: len(left), None])
+    for rows in _blocks(len(images), image_block):
+        data = images.data[rows][:, None, :] * ramps
+        left = torch.cat((data.real, data.imag), dim=-1).to(dtype).reshape(-1, 2 * len(band))
+        power = images.power[rows].to(dtype)
+        for columns in _blocks(len(references), reference_block):
+            scores = (left @ references.matrix[:, columns]).float().add_(spread[: len(left), None])
             scores = scores.reshape(-1, shifts, scores.shape[-1]).amax(1)
-            scores += prior[columns] - (images.power[rows].to(dtype) @ square).float()
+            scores += prior[columns] - (power @ references.square[:, columns]).float()
             top, at = torch.topk(scores, min(survivors, scores.shape[1]), dim=1)
             top = torch.cat((best_score[rows], top), dim=1)
             index = torch.cat((best_index[rows], at + columns.start), dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scherzer.likelihood.score import ScoredImages, cross_term
-from scherzer.likelihood.search import Candidates, search, shift_grid
+from scherzer.likelihood.search import Candidates, reference_bank, search, shift_grid
 from scherzer.particles.class_averages import HALVES
 
 CANDIDATES = 8  # candidates kept of each particle; more changed no average
@@ -93,7 +93,7 @@ def assign(
             continue
         rendered = references[number].flatten(0, 1)
         part = search(
-            images[members], rendered.__getitem__, reference_count, shifts_px, keep=keep, shift_log_prior=prior
+            images[members], reference_bank(rendered), shifts_px, keep=keep, shift_log_prior=prior
         )
         found.reference[members], found.shift_px[members], found.score[members] = (
             part.reference,

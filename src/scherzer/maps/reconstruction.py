@@ -1,0 +1,100 @@
+"""Particles with poses to a map: insertion, symmetry and the Wiener filter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scherzer.fourier.filters import cosine_edge
+from scherzer.fourier.shells import shell_mean
+from scherzer.fourier.slices import SliceAccumulator, SliceGrid, slice_points, volume_from_sums
+from scherzer.likelihood.score import ScoredImages
+from scherzer.maps.symmetrise import symmetrise_sums
+
+CHUNK_PIXELS = 2**19  # image pixels inserted at a time
+WEIGHT_FLOOR = 1e-3  # of the shell's mean weight: rarely seen directions are not blown up
+
+
+def insert_images(
+    accumulator: SliceAccumulator, images: ScoredImages, rotations: Tensor, shift_px: Tensor, weight: Tensor
+) -> None:
+    """Add images at poses to sums: the adjoint of the image model, weighted by noise.
+
+    Parameters
+    ----------
+    images : ScoredImages
+        n images, not moved.
+    rotations, shift_px, weight : Tensor
+        ``(n, 3, 3)``, ``(n, 2)`` and ``(n,)``.
+    """
+    band = images.band
+    size = max(1, CHUNK_PIXELS // len(band))
+    for start in range(0, len(images), size):
+        rows = slice(start, start + size)
+        part = images[rows].shifted_back(shift_px[rows])
+        points = slice_points(rotations[rows], band.kx, band.ky)
+        share = weight[rows, None]
+        accumulator.insert(points, part.data * share, part.power * share)
+
+
+def table_radius(grid: SliceGrid, device: torch.device) -> Tensor:
+    """Distance of every entry from the origin, px of the unpadded box: ``(z, y, x)``."""
+    return grid.frequencies(device).norm(dim=-1)
+
+
+def solve(accumulator: SliceAccumulator, group: Tensor, fsc: Tensor | None = None) -> Tensor:
+    """Divide inserted data by their weights.
+
+    Parameters
+    ----------
+    accumulator : SliceAccumulator
+        The sums.
+    group : Tensor
+        ``(g, 3, 3)`` point group imposed.
+    fsc : Tensor, optional
+        ``(b // 2 + 1,)`` correlation of this map with an independent one of as many particles. The prior's precision
+        in a shell is its mean weight times (1 - FSC) / FSC, so that a shell without correlation fades out
+        (Scheres 2012, J. Mol. Biol. 415, 406, with the spectrum of the signal taken from the FSC). Without it only
+        the weights are divided out.
+
+    Returns
+    -------
+    Tensor
+        ``(b, b, b)``.
+    """
+    grid = accumulator.grid
+    sums = symmetrise_sums(accumulator.folded(), grid, group)
+    weight = sums[..., 2]
+    radius = table_radius(grid, sums.device)
+    shells = grid.box // 2 + 1
+    shell = torch.round(radius).long().clamp(max=shells)
+    counts = torch.zeros(shells + 1, dtype=torch.float64, device=sums.device)
+    totals = counts.clone()
+    inside = radius <= grid.radius
+    counts.index_add_(0, shell.flatten(), inside.flatten().double())
+    totals.index_add_(0, shell.flatten(), (weight * inside).flatten().double())
+    mean = (totals / counts.clamp(min=1)).float()
+    if fsc is None:
+        ratio = torch.full_like(mean, WEIGHT_FLOOR)
+    else:
+        clamped = fsc.clamp(0.001, 0.999).float()
+        ratio = torch.cat(((1 - clamped) / clamped, torch.full_like(mean[:1], 999.0)))
+        ratio = ratio.clamp(min=WEIGHT_FLOOR)
+    precision = (mean * ratio)[shell]
+    entries = torch.view_as_complex(sums[..., :2].contiguous()) / (weight + precision).clamp(min=1e-20)
+    entries = torch.where(inside, entries, torch.zeros_like(entries))
+    return volume_from_sums(entries, grid)
+
+
+def spherical_mask(box: int, pixel_size_A: float, diameter_A: float, edge_A: float, device: torch.device) -> Tensor:
+    """Soft sphere: 1 within ``diameter_A / 2``, 0 from ``edge_A`` further out; ``(b, b, b)``."""
+    axis = (torch.arange(box, device=device, dtype=torch.float32) - box // 2) * pixel_size_A
+    radius = torch.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
+    return cosine_edge(radius, diameter_A / 2, diameter_A / 2 + edge_A)
+
+
+def radial_power(volume: Tensor) -> Tensor:
+    """Mean power of a map's transform per shell, ``(b // 2 + 1,)``."""
+    from scherzer.fourier.grids import centred_rfftn
+
+    return shell_mean(centred_rfftn(volume).abs() ** 2, 3).float()

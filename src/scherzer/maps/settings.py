@@ -1,0 +1,61 @@
+"""What can be set about maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How a map is refined.
+
+    Attributes
+    ----------
+    start_resolution_A : float
+        The start map is low-passed to this before it is used; only detail beyond it is independent between the
+        half-sets. 12 A, since rounder particles have more than one plausible setting at 20 to 30 A.
+    iterations : int
+        Rounds of search and reconstruction. Fixed, so that no comparison profits from a lucky stop.
+    finest_A : float
+        Limit of the band used for alignment.
+    shift_range_A : float
+        How far a particle may lie from the centre of its image.
+    seed : int
+        Of the orientation grids' turns and the random phases.
+    """
+
+    start_resolution_A: float = 12.0
+    iterations: int = 10
+    finest_A: float = 4.0
+    shift_range_A: float = 15.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AbInitioSettings:
+    """How a first map is found.
+
+    Attributes
+    ----------
+    seeds : int
+        Random starts, of which the one with the best held-out likelihood is taken.
+    batches, batch_particles : int
+        Batches per start and particles per batch.
+    coarsest_A, finest_A : float
+        Resolution of the first and the last batches.
+    held_out : float
+        Share of the particles that is only scored, never inserted.
+    shift_range_A : float
+        How far a particle may lie from the centre of its image.
+    seed : int
+        Of all random choices.
+    """
+
+    seeds: int = 4
+    batches: int = 60
+    batch_particles: int = 300
+    coarsest_A: float = 30.0
+    finest_A: float = 10.0
+    held_out: float = 0.1
+    shift_range_A: float = 12.0
+    seed: int = 0
