@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from contrast_card import card_text
 from contrast_sets import (
     TRAINING_SHAPES,
     VALIDATION_SHAPES,
@@ -38,7 +39,7 @@ from scherzer.micrographs.contrast.visibility import GOOD_FROM, MODERATE_FROM, c
 OUT = Path(__file__).parent.parent / "src/scherzer/micrographs/contrast/weights"
 SEED = 20240445
 MEMBERS = 2
-TRAINING_IMAGES, MEASURED, VALIDATION_IMAGES, TEST_IMAGES = 1600, 500, 240, 400
+TRAINING_IMAGES, MEASURED, VALIDATION_IMAGES, TEST_IMAGES = 2400, 500, 240, 400
 EMPTY_SHARE = 0.03
 BOOTSTRAPS = 500
 
@@ -78,7 +79,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     classifier.save(arguments.out / "contrast.safetensors")
     (arguments.out / "model_card.json").write_text(json.dumps(card, indent=2) + "\n")
-    print(json.dumps(card["test"], indent=2))
+    text = card_text(card)
+    (arguments.out / "model_card.md").write_text(text)
+    print(text)
 
 
 def fit(training: LabelledSet, validation: LabelledSet) -> ContrastClassifier:

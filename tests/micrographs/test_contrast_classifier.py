@@ -34,7 +34,9 @@ def specimen() -> Specimen:
     return load_specimen(SETTINGS)
 
 
-def exposure(specimen: Specimen, defocus_A: float, settings: SimulationSettings = SETTINGS, thickness_A: float = 300.0) -> Tensor:
+def exposure(
+    specimen: Specimen, defocus_A: float, settings: SimulationSettings = SETTINGS, thickness_A: float = 300.0
+) -> Tensor:
     plan = ExposurePlan(5, "x", "none", defocus_A + 80, defocus_A - 80, 0.3, thickness_A)
     return torch.from_numpy(simulate_exposure(plan, specimen, settings).frames[0].astype(np.float32))
 

@@ -31,6 +31,8 @@ class ConditionSettings:
         Power between 3.95 and 3.6 A over that beside it.
     min_particle_band_power : float
         Power of the particle band above noise, in units of the noise, below which the image is empty.
+    sparse_particle_band_power, max_empty_fraction : float
+        The image is also empty when its power is below the first and this share of its squares holds little but noise.
     weak_particle_band_power, max_plain_skewness : float
         Power that ice alone can have; below it the image is empty unless something dark in it makes the grey levels'
         distribution lean by more than this.
@@ -49,7 +51,9 @@ class ConditionSettings:
     min_confidence: float = 0.4
     max_ice_ring: float = 1.25
     min_particle_band_power: float = 0.08
-    weak_particle_band_power: float = 1.5
+    sparse_particle_band_power: float = 0.2
+    max_empty_fraction: float = 0.9
+    weak_particle_band_power: float = 2.0
     max_plain_skewness: float = 0.3
     max_power_spread: float = 1.1
     min_mean_level: float = 0.5
@@ -147,6 +151,8 @@ def _drift(found: Measurements, numbers: CtfNumbers | None, motion_A: float | No
 def _is_empty(found: Measurements, limits: ConditionSettings) -> bool:
     power = found.particle_band_power
     if power < limits.min_particle_band_power:
+        return True
+    if power < limits.sparse_particle_band_power and found.empty_fraction > limits.max_empty_fraction:
         return True
     if power >= limits.weak_particle_band_power:
         return False

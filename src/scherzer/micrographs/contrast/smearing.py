@@ -20,8 +20,8 @@ SIGNIFICANT = 2.0
 def smearing(spectrum: TileSpectrum, noise_floor: float) -> float:
     """Return which share of the signal is missing where least is left, compared with where most is.
 
-    0 for an even spectrum and for one without signal, towards 1 where a direction has lost everything. Drift over a length
-    L multiplies the spectrum by ``sinc^2(k L)`` along its direction. Unlike the two-fold harmonic of the power
+    0 for an even spectrum and for one without signal, towards 1 where a direction has lost everything. Drift over a
+    length L multiplies the spectrum by ``sinc^2(k L)`` along its direction. Unlike the two-fold harmonic of the power
     (:func:`scherzer.micrographs.fit_resolution.directional_loss`) it is not misled by a drift so long that only a thin
     wedge across it is left. Two standard deviations of the powers are granted to an even spectrum.
     """
