@@ -58,21 +58,21 @@ def test_a_missing_value_is_asked_for_by_name(name: str, exposures: Path) -> Non
     settings = replace(with_stated(SessionSettings(), known), inputs=(str(exposures),))
     option = {"voltage_kV": "--voltage in kV", "cs_mm": "--cs in mm", "diameter_A": "--diameter in A"}[name]
     with pytest.raises(BadInput, match=option):
-        completed(settings, NEEDED_FOR_PARTICLES)
+        completed(settings, NEEDED_FOR_PARTICLES, Path())
 
 
 def test_a_pixel_size_that_no_header_holds_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "text.mrc").write_text("no header")
     settings = replace(with_stated(SessionSettings(), KNOWN), inputs=(str(tmp_path),))
     with pytest.raises(BadInput, match="pixel size: not given and is not in the image headers; give --pixel-size in A"):
-        completed(settings, NEEDED_FOR_PARTICLES)
+        completed(settings, NEEDED_FOR_PARTICLES, Path())
 
 
 @pytest.mark.parametrize("symmetry", ["D1", "C0", "Q", "I9", "", "D2; rm"])
 def test_an_unknown_symmetry_is_refused(symmetry: str, exposures: Path) -> None:
     settings = replace(with_stated(SessionSettings(), {**KNOWN, "symmetry": symmetry}), inputs=(str(exposures),))
     with pytest.raises(BadInput, match="--symmetry: unknown point group"):
-        completed(settings, NEEDED_FOR_PARTICLES)
+        completed(settings, NEEDED_FOR_PARTICLES, Path())
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_missing_gain_and_map_are_named(exposures: Path) -> None:
     for stated, option in (({"gain": "none.mrc"}, "--gain"), ({"initial_map": "none.mrc"}, "none.mrc")):
         settings = replace(with_stated(SessionSettings(), {**KNOWN, **stated}), inputs=(str(exposures),))
         with pytest.raises(BadInput, match=option):
-            completed(settings, NEEDED_FOR_PARTICLES)
+            completed(settings, NEEDED_FOR_PARTICLES, Path())

@@ -17,8 +17,17 @@ NEEDED_FOR_MICROGRAPHS = ("pixel_size_A", "voltage_kV", "cs_mm")
 NEEDED_FOR_PARTICLES = (*NEEDED_FOR_MICROGRAPHS, "diameter_A")
 
 
-def completed(settings: SessionSettings, needed: tuple[str, ...]) -> SessionSettings:
+def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) -> SessionSettings:
     """Fill in from the headers what the user did not say, and refuse what cannot be.
+
+    Parameters
+    ----------
+    settings : SessionSettings
+        As stated.
+    needed : tuple of str
+        Numbers of the acquisition that must be known.
+    root : Path
+        The session's folder, to which inputs may be relative.
 
     Raises
     ------
@@ -26,7 +35,7 @@ def completed(settings: SessionSettings, needed: tuple[str, ...]) -> SessionSett
         Naming the option that is missing or wrong.
     """
     acquisition = settings.acquisition
-    paths = exposure_paths(settings.inputs)
+    paths = exposure_paths(settings.inputs, root)
     if acquisition.pixel_size_A is None:
         acquisition = replace(acquisition, pixel_size_A=header_pixel_size_A(paths))
     try:

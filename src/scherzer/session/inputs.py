@@ -16,8 +16,15 @@ from scherzer.session.acquisition import QUANTITIES
 UNSET_PIXEL_SIZES_A = (0.0, 1.0)
 
 
-def exposure_paths(inputs: Sequence[str]) -> list[Path]:
+def exposure_paths(inputs: Sequence[str], root: Path | None = None) -> list[Path]:
     """Return the exposures meant by files, folders and quoted patterns: absolute, each once, in the order given.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        As typed, or as ``session.yaml`` has them.
+    root : Path, optional
+        To which relative ones are meant; the working folder when not given.
 
     Raises
     ------
@@ -27,15 +34,15 @@ def exposure_paths(inputs: Sequence[str]) -> list[Path]:
     paths: dict[Path, None] = {}
     for entry in inputs:
         # Symbolic links are kept as they are: the name a user sees is the name of the link.
-        for path in _expanded(entry):
+        for path in _expanded(entry, root or Path()):
             paths[Path(os.path.abspath(path))] = None
     if not paths:
         raise BadInput("INPUT", "no exposures given", "name files, folders or quoted patterns such as 'movies/*.tiff'")
     return list(paths)
 
 
-def _expanded(entry: str) -> list[Path]:
-    path = Path(entry).expanduser()
+def _expanded(entry: str, root: Path) -> list[Path]:
+    path = root / Path(entry).expanduser()
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in EXPOSURE_SUFFIXES)
         if not found:

@@ -36,8 +36,10 @@ def prepare(
     """
     settings = with_stated(read_settings(root), stated)
     if inputs:
-        settings = replace(settings, inputs=tuple(str(path) for path in exposure_paths(inputs)))
-    settings = completed(settings, needed)
+        # Inside the session paths are relative to it, so that it can be moved.
+        names = tuple(Session(root).relative(path) for path in exposure_paths(inputs))
+        settings = replace(settings, inputs=names)
+    settings = completed(settings, needed, root)
     session = create_session(root)
     write_settings(settings, root)
     return session, settings

@@ -40,7 +40,7 @@ class SessionSettings:
     Attributes
     ----------
     inputs : tuple of str
-        Absolute paths of the exposures.
+        Paths of the exposures: relative to the session inside it, absolute outside.
     acquisition : Acquisition
         What the user states.
     """

@@ -34,7 +34,7 @@ class ImportSettings:
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
     """Look into every exposure and write the table of them all."""
-    paths = exposure_paths(settings.inputs)
+    paths = exposure_paths(settings.inputs, session.root)
     jobs = [
         Job(name, {"path": session.relative(path)}, (path,))
         for name, path in zip(unique_names(paths), paths, strict=True)

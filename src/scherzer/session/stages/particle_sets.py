@@ -30,7 +30,7 @@ def load_particles(session: Session, table: StarTable) -> ParticleSet:
         ctf_parameters_of(table.rows, table.optics),
         float(table.optics["rlnImagePixelSize"].iloc[0]),
         torch.from_numpy(micrograph.astype(np.int64)),
-        torch.from_numpy(table.rows["rlnRandomSubset"].to_numpy(dtype=np.int64)),
+        torch.tensor(table.rows["rlnRandomSubset"].to_list()),
     )
 
 

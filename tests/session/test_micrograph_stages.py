@@ -1,0 +1,90 @@
+"""The stages from exposures to particles over a small simulated session, held against its truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scherzer.formats.mrc import read_mrc_header
+from scherzer.formats.star import read_star
+from scherzer.session.demo import prepare_simulated
+from scherzer.session.folder import Session
+from scherzer.session.settings import SessionSettings
+from scherzer.session.stages import contrast, ctf, extract, import_, motion, pick
+from scherzer.session.stages.context import Context
+from scherzer.session.workers import Workers
+from scherzer.simulate.presets import demo_settings
+
+STAGES = (import_, motion, ctf, contrast, pick, extract)
+
+
+def run_stages(session: Session, settings: SessionSettings) -> list[int]:
+    with Workers(1) as workers:
+        return [stage.run(session, settings, Context(workers)).computed for stage in STAGES]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, SessionSettings]:
+    """Return a session of three two-frame movies, run to particles."""
+    simulation = replace(
+        demo_settings(), micrographs=3, drifted=0, empty=0, frames=2, defocus_low_um=1.2, defocus_high_um=2.4
+    )
+    session, settings = prepare_simulated(tmp_path_factory.mktemp("tiny"), simulation, 1)
+    run_stages(session, settings)
+    return session, settings
+
+
+def test_defocus_is_the_simulated_one(finished: tuple[Session, SessionSettings]) -> None:
+    session, _ = finished
+    truth = read_star(session.root / "truth" / "micrographs.star").rows
+    found = session.read("ctf").rows
+    mean = (found["rlnDefocusU"] + found["rlnDefocusV"]) / 2
+    assert found["rlnMicrographMovieName"].tolist() == truth["rlnMicrographName"].tolist()
+    assert np.allclose(mean, (truth["rlnDefocusU"] + truth["rlnDefocusV"]) / 2, rtol=0.05)
+
+
+def test_motion_writes_both_sums_with_their_pixel_size(finished: tuple[Session, SessionSettings]) -> None:
+    session, settings = finished
+    rows = session.read("motion").rows
+    for name in [*rows["rlnMicrographName"], *rows["rlnMicrographNameNoDW"]]:
+        header = read_mrc_header(session.absolute(name))
+        assert header.pixel_size_A == pytest.approx(settings.acquisition.pixel_size_A)
+        assert header.shape == (1, 1024, 1024)
+
+
+def test_picks_are_particles(finished: tuple[Session, SessionSettings]) -> None:
+    session, settings = finished
+    truth = read_star(session.root / "truth" / "particles.star").rows
+    picks = session.read("pick", "particles").rows
+    movies = session.read("pick").rows.set_index("rlnMicrographName")["rlnMicrographMovieName"]
+    reach_px = 0.25 * float(settings.acquisition.diameter_A or 0) / float(settings.acquisition.pixel_size_A or 1)
+    hits = 0
+    for name, own in picks.groupby("rlnMicrographName"):
+        there = truth[truth["rlnMicrographName"] == movies[name]]
+        x = own["rlnCoordinateX"].to_numpy()[:, None] - there["rlnCoordinateX"].to_numpy()
+        y = own["rlnCoordinateY"].to_numpy()[:, None] - there["rlnCoordinateY"].to_numpy()
+        hits += int((np.hypot(x, y).min(axis=1) < reach_px).sum())
+    assert len(picks) > 60
+    assert hits > 0.8 * len(picks)
+
+
+def test_extracted_particles_have_both_halves_and_their_images(finished: tuple[Session, SessionSettings]) -> None:
+    session, _ = finished
+    particles = session.read("extract", "particles")
+    assert set(particles.rows["rlnRandomSubset"]) == {1, 2}
+    assert (particles.rows.groupby("rlnMicrographName")["rlnRandomSubset"].nunique() == 1).all()
+    for stack in particles.rows["rlnImageName"].str.split("@").str[1].unique():
+        count = read_mrc_header(session.absolute(stack)).shape[0]
+        assert count == particles.rows["rlnImageName"].str.endswith(stack).sum()
+
+
+def test_a_second_run_repeats_nothing_and_a_changed_setting_only_what_depends_on_it(
+    finished: tuple[Session, SessionSettings],
+) -> None:
+    session, settings = finished
+    assert run_stages(session, settings) == [0] * len(STAGES)
+    changed = replace(settings, extract=replace(settings.extract, dust_sigma=4.5))
+    assert [count > 0 for count in run_stages(session, changed)] == [False] * 5 + [True]
+    assert [count > 0 for count in run_stages(session, settings)] == [False] * 5 + [True]
