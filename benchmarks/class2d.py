@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 from scherzer.formats.models import read_atoms
 from scherzer.fourier.grids import centred_irfft2, centred_rfft2, rfft_radius
 from scherzer.fourier.slices import slice_table
+from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import random_rotations
 from scherzer.likelihood.band import make_band
 from scherzer.likelihood.particle_set import ParticleSet
@@ -39,14 +40,15 @@ PARTICLE, NOISE_ONLY, OFF_CENTRE, BLOB = 0, 1, 2, 3
 class Specimen:
     name: str
     file: str
+    symmetry: str
     diameter_A: float
     box: int
     pixel_size_A: float
 
 
 SPECIMENS = (
-    Specimen("apo-ferritin", "2w0o.pdb", 130.0, 72, 3.0),
-    Specimen("beta-galactosidase", "5a1a.cif", 190.0, 96, 3.2),
+    Specimen("apo-ferritin", "2w0o.pdb", "O", 130.0, 72, 3.0),
+    Specimen("beta-galactosidase", "5a1a.cif", "D2", 190.0, 96, 3.2),
 )
 
 
@@ -55,6 +57,7 @@ class Simulated:
     particles: ParticleSet
     kind: torch.Tensor
     shift_A: torch.Tensor
+    rotations: torch.Tensor
 
 
 def density(specimen: Specimen) -> torch.Tensor:
@@ -108,24 +111,57 @@ def simulate(specimen: Specimen, count: int, snr: float, seed: int, junk: float 
     noise = centred_irfft2(centred_rfft2(torch.randn(count, box, box, generator=generator)) * colour)
     images = images * torch.sqrt(snr / strength) + noise
     images = normalise(images, background_mask(box, 0.55 * specimen.diameter_A / pixel, torch.device("cpu")))
-    return Simulated(ParticleSet.from_images(images, ctf, pixel, micrograph, half), kind, shift_A)
+    return Simulated(ParticleSet.from_images(images, ctf, pixel, micrograph, half), kind, shift_A, rotations)
 
 
-def row(name: str, seconds: float, truth: Simulated, result: Class2DResult, selection: ClassSelection) -> str:
+def view_spread(truth: Simulated, result: Class2DResult, symmetry: str) -> tuple[float, float]:
+    """Median angle between the views of two particles of one class, and of any two, degrees."""
+    group = point_group(symmetry)
+    good = torch.nonzero(truth.kind == PARTICLE).flatten()
+    generator = torch.Generator().manual_seed(0)
+    first, second = good[torch.randint(len(good), (2, 40000), generator=generator)]
+    axis = truth.rotations[:, :, 2]  # the beam in the volume's frame
+    cosine = torch.einsum("ni,gij,nj->ng", axis[first], group.float(), axis[second]).amax(1).clamp(-1, 1)
+    angle = torch.rad2deg(torch.acos(cosine))[first != second]
+    same = (result.class_index[first] == result.class_index[second])[first != second]
+    return float(angle[same].median()), float(angle.median())
+
+
+def row(
+    name: str, symmetry: str, seconds: float, truth: Simulated, result: Class2DResult, selection: ClassSelection
+) -> str:
     good = truth.kind == PARTICLE
     kept = selection.keep[result.class_index] & (result.noise_probability < 0.5)
     off = (result.shift_A - truth.shift_A)[good & kept].norm(dim=1)
     memory_GiB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     purity = float(good[kept].float().mean()) if kept.any() else float("nan")
-    return (
-        f"{name:34s} {seconds:6.1f} {memory_GiB:5.2f} {int(selection.keep.sum()):3d}/{len(selection.keep):<3d}"
-        f" {int((result.population == 0).sum()):5d} {float(result.class_resolution_A[selection.keep].median()):6.1f}"
-        f" {purity:7.3f} {float((good & ~kept).sum() / good.sum()):6.3f} {float(off.median()):6.2f}"
-        f" {float(off.square().mean().sqrt()):6.2f}"
-        f" {float((result.noise_probability[truth.kind == NOISE_ONLY] > 0.5).float().mean()):6.2f}"
-        f" {float((result.noise_probability[good] > 0.5).float().mean()):6.2f}"
-        f"   " + " ".join(f"{float((kept & (truth.kind == k)).sum() / (truth.kind == k).sum()):.2f}" for k in range(4))
-    )
+    defocus_A = truth.particles.ctf.defocus_u_A
+    high = defocus_A > defocus_A.median()
+    together, apart = view_spread(truth, result, symmetry)
+    cells = [
+        f"{name:28s}",
+        f"{seconds:6.1f}",
+        f"{memory_GiB:5.2f}",
+        f"{int(selection.keep.sum())}/{len(selection.keep)}",
+        f"{int((result.population == 0).sum()):d}",
+        f"{float(result.class_resolution_A[selection.keep].median()):.1f}",
+        f"{together:.1f}/{apart:.1f}",
+        f"{purity:.3f}",
+        f"{float((good & ~kept).sum() / good.sum()):.3f}",
+        f"{float(kept[good & ~high].float().mean()):.3f}/{float(kept[good & high].float().mean()):.3f}",
+        f"{float(off.median()):.2f}/{float(off.square().mean().sqrt()):.2f}",
+        *(f"{float((kept & (truth.kind == k)).sum() / (truth.kind == k).sum()):.2f}" for k in (1, 2, 3)),
+        f"{float((result.noise_probability[truth.kind == NOISE_ONLY] > 0.5).float().mean()):.2f}",
+        f"{float((result.noise_probability[good] > 0.5).float().mean()):.2f}",
+    ]
+    return " | ".join(cells)
+
+
+COLUMNS = (
+    "specimen, SNR of a pixel | seconds | peak GiB | classes kept | empty | A | views in a class/any, deg | purity | "
+    "loss | kept at low/high defocus | centre median/rms, A | kept of noise | of off-centre | of blobs | "
+    "called noise: noise | called noise: particles"
+)
 
 
 def gallery(path: Path, result: Class2DResult, selection: ClassSelection) -> None:
@@ -159,8 +195,7 @@ def main() -> None:
     parser.add_argument("--specimen", default="")
     parser.add_argument("--gallery", type=Path)
     arguments = parser.parse_args()
-    print(f"{'specimen, SNR at its pixel':34s}      s   GiB   kept empty res/A  purity   loss   centre median/rms, A"
-          "  flat: noise real  kept share of particle, noise, off-centre, blob")  # fmt: skip
+    print(COLUMNS)
     for specimen in SPECIMENS:
         if arguments.specimen not in specimen.name:
             continue
@@ -170,7 +205,7 @@ def main() -> None:
             result = classify2d(truth.particles, specimen.diameter_A, Class2DSettings(class_count=arguments.classes))
             seconds = time.perf_counter() - started
             selection = select_classes(result, specimen.diameter_A, result.pixel_size_A)
-            print(row(f"{specimen.name}, {snr}", seconds, truth, result, selection), flush=True)
+            print(row(f"{specimen.name}, {snr}", specimen.symmetry, seconds, truth, result, selection), flush=True)
             if arguments.gallery:
                 gallery(arguments.gallery / f"class2d_{specimen.name}_{snr}.png", result, selection)
 

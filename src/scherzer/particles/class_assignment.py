@@ -92,9 +92,7 @@ def assign(
         if len(members) == 0:
             continue
         rendered = references[number].flatten(0, 1)
-        part = search(
-            images[members], reference_bank(rendered), shifts_px, keep=keep, shift_log_prior=prior
-        )
+        part = search(images[members], reference_bank(rendered), shifts_px, keep=keep, shift_log_prior=prior)
         found.reference[members], found.shift_px[members], found.score[members] = (
             part.reference,
             part.shift_px,

@@ -20,6 +20,7 @@ CHUNK = 1024  # candidates added at a time
 SIGNIFICANT_FRC = 0.5  # a shell below it is more noise than signal in each half
 PRIOR_FACTOR = 2.0  # what the signal's prior variance is multiplied by in 2D (RELION's "T")
 NODE = 4  # shells: a dip shorter than it is a zero of the particle's transform
+LEAST_POWER = 1e-4  # of the strongest shell's, below which a shell has not been measured
 MASK_EDGE = 0.08  # width of the mask's soft edge, in particle diameters
 WINDOW = 1.6  # shells on each side that steady a correlation: one class has few independent pixels in a shell
 
@@ -213,17 +214,15 @@ def make_averages(sums: ClassSums, diameter_px: float, shared_shells: float, fin
     box, device = sums.box, sums.signal.device
     radius = rfft_radius(box, 2, device)
     shell = torch.round(radius).long().clamp(max=box // 2)
-    plain = sums.signal / sums.power.clamp(min=1e-6)[..., shell]
-    plain[sums.power[..., shell] <= 1e-6] = 0
+    plain = _divided(sums.signal, sums.power, shell)
     mask = circular_mask(box, diameter_px, device)
     masked = centred_rfft2(masked_images(centred_irfft2(plain), mask))
     correlation = ring_correlation(masked[0], masked[1])
     f = correlation.clamp(0, 0.98).float()
     cut = cosine_edge(torch.arange(box // 2 + 1, device=device).float(), finest_shell - 1, finest_shell + 1)
     ratio = PRIOR_FACTOR * f / (1 - f) * cut
-    whole = sums.signal.sum(0) / sums.power.sum(0).clamp(min=1e-6)[..., shell]
     joined_filter, half_filter = (2 * ratio / (1 + 2 * ratio))[..., shell], (ratio / (1 + ratio))[..., shell]
-    joined = whole * joined_filter
+    joined = _divided(sums.signal.sum(0), sums.power.sum(0), shell) * joined_filter
     share = cosine_edge(radius, shared_shells - 1, shared_shells + 1)
     halves = joined * share + plain * half_filter * (1 - share)
     return Averages(
@@ -232,6 +231,13 @@ def make_averages(sums: ClassSums, diameter_px: float, shared_shells: float, fin
         correlation.float(),
         math.ceil(box / diameter_px),
     )
+
+
+def _divided(signal: Tensor, power: Tensor, shell: Tensor) -> Tensor:
+    """Signal over power, 0 on shells that hold next to nothing."""
+    floor = LEAST_POWER * power.amax(-1, keepdim=True) + 1e-30
+    quotient = signal / torch.maximum(power, floor)[..., shell]
+    return torch.where((power > floor)[..., shell], quotient, torch.zeros_like(quotient))
 
 
 def circular_mask(box: int, diameter_px: float, device: torch.device | str = "cpu") -> Tensor:

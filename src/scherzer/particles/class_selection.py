@@ -103,7 +103,11 @@ def select_classes(
     gates = [
         (result.population == 0, "no particles", share),
         (share < settings.min_population_share, "holds only {:.2%} of the particles", share),
-        (result.class_resolution_A > settings.max_resolution_A, "resolves only {:.0f} A", result.class_resolution_A),
+        (
+            result.class_resolution_A > settings.max_resolution_A,
+            "its two halves agree only to {:.0f} A",
+            result.class_resolution_A,
+        ),
         (noise > settings.max_noise_probability, "its images are noise with probability {:.2f}", noise),
         (
             features.foreground_diameter < settings.min_foreground_diameters,
