@@ -229,12 +229,6 @@ class SliceAccumulator:
         """Fade these sums by a factor and add others on the same grid."""
         self.sums.mul_(memory).add_(other.sums)
 
-    def plus(self, other: SliceAccumulator) -> SliceAccumulator:
-        """Return the sum of two accumulators on the same grid."""
-        total = SliceAccumulator(self.grid, self.sums.device)
-        total.sums = self.sums + other.sums
-        return total
-
     def folded(self) -> Tensor:
         """Sums with the two copies of the planes at x = -1 and 1, and of x = 0, joined: ``(z, y, x, 3)``."""
         sums = self.sums.T.reshape(*self.grid.shape, 3)

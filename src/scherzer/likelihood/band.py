@@ -20,12 +20,17 @@ class Band:
     box : int
         Box of the images, px.
     kx, ky : Tensor
-        ``(m,)`` float32 frequencies, px (cycles per box), ``kx > 0`` or ``kx == 0 and ky > 0``.
+        ``(m,)`` float32 frequencies, px (cycles per box), ``kx > 0`` or ``kx == 0 and ky > 0``; sorted by radius.
     """
 
     box: int
     kx: Tensor
     ky: Tensor
+
+    def within(self, radius: float) -> Band:
+        """Return the part up to a radius; it comes first, since a band is sorted by radius."""
+        count = int((self.kx**2 + self.ky**2 <= radius**2).sum())
+        return Band(self.box, self.kx[:count], self.ky[:count])
 
     def __len__(self) -> int:
         return len(self.kx)

@@ -47,6 +47,11 @@ class ScoredImages:
     def __getitem__(self, index: Tensor | slice) -> ScoredImages:
         return ScoredImages(self.band, self.data[index], self.power[index])
 
+    def within(self, radius: float) -> ScoredImages:
+        """Return the same images on the part of the band up to a radius, px."""
+        part = self.band.within(radius)
+        return ScoredImages(part, self.data[:, : len(part)], self.power[:, : len(part)])
+
     def shifted_back(self, shift_px: Tensor) -> ScoredImages:
         """Return the images moved by minus ``(n, 2)`` px, so that particles found at ``shift_px`` are centred."""
         back = phase_ramp(-shift_px / self.band.box, self.band.kx, self.band.ky)

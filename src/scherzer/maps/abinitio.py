@@ -21,13 +21,12 @@ from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import prepare
 from scherzer.likelihood.search import search
-from scherzer.maps.half_set import WeightedPoses, insert, shifts_for, slice_bank
-from scherzer.maps.reconstruction import solve, spherical_mask
+from scherzer.maps.half_set import COARSEST_STEP_RAD, WeightedPoses, insert, shifts_for, slice_bank
+from scherzer.maps.reconstruction import solve, spherical_mask, symmetric
 from scherzer.maps.settings import AbInitioSettings
 
 CANDIDATES = 8  # orientations a particle is inserted at
 STEP_SHARE = 1.2  # spacing of the grid: of d at the particle's edge
-COARSEST_STEP_RAD = math.radians(15)
 FIRST_TEMPERATURE = 4.0  # softens the posterior while the map is still wrong
 FIRST_MEMORY, LAST_MEMORY = 0.3, 0.85  # share of the old sums that each batch keeps
 NYQUIST_SHARE = 0.8  # the band ends at this share of the working box's Nyquist frequency
@@ -136,7 +135,7 @@ class _Specimen:
 def _run_seed(specimen: _Specimen, seed: int, count: Callable[[int], None]) -> tuple[Tensor, float]:
     """Return one seed's map and the mean score of its held-out particles."""
     particles, settings = specimen.particles, specimen.settings
-    noise, group = specimen.noise, specimen.group
+    group = specimen.group
     device = particles.transforms.device
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(particles), generator=generator).to(device)
@@ -145,7 +144,7 @@ def _run_seed(specimen: _Specimen, seed: int, count: Callable[[int], None]) -> t
     mask = spherical_mask(particles.box, particles.pixel_size_A, specimen.diameter_A, EDGE_A, device)
     batch = min(len(training), settings.batch_particles)
     first = training[torch.randint(len(training), (batch,), generator=generator).to(device)]
-    sums = _insert_halves(particles[first], _random_poses(batch, seed, device), noise, settings.coarsest_A)
+    sums = _insert_halves(specimen, first, _random_poses(batch, seed, device), settings.coarsest_A)
     volume = _solve(sums, group, mask)
     for step in range(settings.batches):
         part = step / max(settings.batches - 1, 1)
@@ -156,7 +155,7 @@ def _run_seed(specimen: _Specimen, seed: int, count: Callable[[int], None]) -> t
         chosen = training[torch.randperm(len(training), generator=generator)[:batch].to(device)]
         turn = torch.randn(3, generator=generator)
         found = _posterior(specimen, particles[chosen], volume, resolution_A, temperature, turn)
-        fresh = _insert_halves(particles[chosen], found, noise, resolution_A)
+        fresh = _insert_halves(specimen, chosen, found, resolution_A)
         for old, new in zip(sums, fresh, strict=True):
             old.absorb(new, memory)
         volume = _solve(sums, group, mask)
@@ -187,21 +186,23 @@ def _random_poses(count: int, seed: int, device: torch.device) -> WeightedPoses:
 
 
 def _insert_halves(
-    particles: ParticleSet, found: WeightedPoses, noise: Tensor, resolution_A: float
+    specimen: _Specimen, chosen: Tensor, found: WeightedPoses, resolution_A: float
 ) -> list[SliceAccumulator]:
-    """Sums of even and odd particles, on one grid for the whole run."""
+    """Sums of every other one of the chosen particles and of the rest, on one grid for the whole run."""
+    extent_A = specimen.particles.extent_A
     parts = []
     for start in (0, 1):
-        rows = torch.arange(start, len(particles), 2, device=particles.transforms.device)
+        rows = torch.arange(start, len(chosen), 2, device=chosen.device)
         half = WeightedPoses(found.rotations[rows], found.shift_px[rows], found.score[rows], found.weight[rows])
-        parts.append(insert(particles[rows], half, noise, particles.extent_A / resolution_A, particles.box / 2 - 1))
+        particles = specimen.particles[chosen[rows]]
+        radii = extent_A / resolution_A, extent_A / specimen.band_end_A
+        parts.append(insert(particles, half, specimen.noise, *radii))
     return parts
 
 
 def _solve(sums: list[SliceAccumulator], group: Tensor, mask: Tensor) -> Tensor:
     """Joined map of both sums, weighted by their correlation, positive within the mask."""
-    raw = [solve(part, group) * mask for part in sums]
-    fsc = fourier_shell_correlation(*raw).clamp(min=0)
-    joined = sums[0].plus(sums[1])
-    volume = solve(joined, group, 2 * fsc / (1 + fsc)) * mask
+    symmetrised = [symmetric(part, group) for part in sums]
+    fsc = fourier_shell_correlation(*(solve(part) * mask for part in symmetrised)).clamp(min=0)
+    volume = solve(symmetrised[0] + symmetrised[1], 2 * fsc / (1 + fsc)) * mask
     return torch.where(volume > 0, volume, NEGATIVE_SHARE * volume)

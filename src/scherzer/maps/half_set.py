@@ -20,7 +20,8 @@ from scherzer.likelihood.score import ScoredImages, band_ctf, prepare
 from scherzer.likelihood.search import ReferenceBank, reference_bank, search, shift_grid
 from scherzer.maps.reconstruction import insert_images
 
-SEARCH_FLOPS = 4e12  # per round for all particles: about 12 s of bf16 products on two cores; beyond it only local steps
+SEARCH_FLOPS = 2e12  # per round and half-set: some 6 s of bf16 products on two cores; a dearer grid is coarsened
+COARSEST_STEP_RAD = math.radians(15)
 STARTS = 2  # candidates of the global search that are refined continuously
 FIRST_PASSES, LAST_PASSES = 2, 3  # local steps for every start, then for the best
 LEAST_SHARE = 0.01  # of the best candidate's weight: below it a candidate is not inserted
@@ -36,6 +37,8 @@ class RoundPlan:
     ----------
     radius : float
         Edge of the band, Fourier px.
+    search_radius : float
+        Edge of the band of the exhaustive search and of its candidates' comparison.
     step_rad : float
         Spacing of the orientation grid.
     shifts_px : Tensor
@@ -47,6 +50,7 @@ class RoundPlan:
     """
 
     radius: float
+    search_radius: float
     step_rad: float
     shifts_px: Tensor
     max_shift_px: float
@@ -67,9 +71,15 @@ class WeightedPoses:
         return Poses(self.rotations[:, 0], self.shift_px[:, 0], self.score[:, 0])
 
 
-def search_is_affordable(particles: int, band: Band, grid_size: int, shifts: int) -> bool:
-    """Whether an exhaustive search fits the budget of a round."""
-    return 4.0 * particles * shifts * len(band) * grid_size <= SEARCH_FLOPS
+def affordable_grid(plan: RoundPlan, group: Tensor, particles: int, pixels: int) -> Tensor:
+    """Orientations for an exhaustive search, as fine as planned or as the budget of a round allows: ``(r, 3, 3)``."""
+    step = plan.step_rad
+    while True:
+        grid = orientation_grid(step, group.cpu(), plan.turn.cpu())
+        flops = 4.0 * particles * len(plan.shifts_px) * pixels * len(grid)
+        if flops <= SEARCH_FLOPS or step >= COARSEST_STEP_RAD:
+            return grid
+        step = min(step * 1.25, COARSEST_STEP_RAD)
 
 
 def align(
@@ -77,8 +87,9 @@ def align(
 ) -> WeightedPoses:
     """Find the poses of particles on a volume.
 
-    Searches the asymmetric unit exhaustively where the budget allows, then refines the best candidates, and the last
-    pose of each particle, continuously.
+    Searches the asymmetric unit exhaustively, refines the best candidates and the last pose of each particle
+    continuously on the band of the search, and the best of them on the whole band. Where the two bands are the same,
+    all candidates are kept with their posterior weights; beyond, only the best.
 
     Parameters
     ----------
@@ -97,9 +108,9 @@ def align(
     """
     band = make_band(particles.box, plan.radius, device=volume.device)
     table = slice_table(volume, plan.radius, with_gradient=True)
-    grid = orientation_grid(plan.step_rad, group.cpu(), plan.turn.cpu()).to(volume.device)
-    exhaustive = search_is_affordable(len(particles), band, len(grid), len(plan.shifts_px))
-    references = slice_bank(table, grid, band) if exhaustive else None
+    coarse = band.within(plan.search_radius)
+    grid = affordable_grid(plan, group, len(particles), len(coarse)).to(volume.device)
+    references = slice_bank(table, grid, coarse)
 
     def align_block(rows: Tensor) -> WeightedPoses:
         images = prepare(particles[rows], band, noise)
@@ -125,37 +136,33 @@ def slice_bank(table: SliceTable, grid: Tensor, band: Band) -> ReferenceBank:
 
 
 def _align_block(
-    images: ScoredImages,
-    table: SliceTable,
-    references: ReferenceBank | None,
-    grid: Tensor,
-    last: Poses,
-    plan: RoundPlan,
+    images: ScoredImages, table: SliceTable, references: ReferenceBank, grid: Tensor, last: Poses, plan: RoundPlan
 ) -> WeightedPoses:
+    coarse = images.within(plan.search_radius)
     known = torch.isfinite(last.score)
     starts = [last] if bool(known.all()) else []
-    if references is not None:
-        around = torch.where(known[:, None], last.shift_px, torch.zeros_like(last.shift_px))
-        found = search(images.shifted_back(around), references, plan.shifts_px, keep=STARTS)
-        for k in range(found.score.shape[1]):
-            shift = around + found.shift_px[:, k]
-            length = shift.norm(dim=1, keepdim=True).clamp(min=1e-6)
-            shift = shift * (plan.max_shift_px / length).clamp(max=1)
-            starts.append(Poses(grid[found.reference[:, k]], shift, found.score[:, k]))
-    refined = [refine_locally(images, table, start, FIRST_PASSES, plan.max_shift_px) for start in starts]
+    around = torch.where(known[:, None], last.shift_px, torch.zeros_like(last.shift_px))
+    found = search(coarse.shifted_back(around), references, plan.shifts_px, keep=STARTS)
+    for k in range(found.score.shape[1]):
+        shift = around + found.shift_px[:, k]
+        length = shift.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        shift = shift * (plan.max_shift_px / length).clamp(max=1)
+        starts.append(Poses(grid[found.reference[:, k]], shift, found.score[:, k]))
+    refined = [refine_locally(coarse, table, start, FIRST_PASSES, plan.max_shift_px) for start in starts]
     score = torch.stack([poses.score for poses in refined], dim=1)
     order = torch.argsort(score, dim=1, descending=True, stable=True)
     row = torch.arange(len(images), device=order.device)[:, None]
     rotations = torch.stack([poses.rotations for poses in refined], dim=1)[row, order]
     shift = torch.stack([poses.shift_px for poses in refined], dim=1)[row, order]
     score = score[row, order]
-    best = refine_locally(
-        images, table, Poses(rotations[:, 0], shift[:, 0], score[:, 0]), LAST_PASSES, plan.max_shift_px
-    )
+    leader = Poses(rotations[:, 0], shift[:, 0], score[:, 0])
+    best = refine_locally(images, table, leader, LAST_PASSES, plan.max_shift_px)
     rotations[:, 0], shift[:, 0], score[:, 0] = best.rotations, best.shift_px, best.score
-    # Candidates that climbed to the same maximum count once.
-    same = (rotations[:, 1:] - rotations[:, :1]).abs().amax((2, 3)) * plan.radius < 0.5
-    score[:, 1:] = torch.where(same, -torch.inf, score[:, 1:])
+    # Candidates that climbed to the same maximum count once; scores of different bands cannot be compared.
+    drop = (rotations[:, 1:] - rotations[:, :1]).abs().amax((2, 3)) * plan.radius < 0.5
+    if len(coarse.band) < len(images.band):
+        drop = torch.ones_like(drop)
+    score[:, 1:] = torch.where(drop, -torch.inf, score[:, 1:])
     return WeightedPoses(rotations, shift, score, torch.softmax(score, dim=1))
 
 
@@ -197,7 +204,7 @@ def angular_step_rad(resolution_A: float, diameter_A: float) -> float:
 
     The local steps that follow reach further than half of it.
     """
-    return min(0.8 * resolution_A / (diameter_A / 2), math.radians(15))
+    return min(0.8 * resolution_A / (diameter_A / 2), COARSEST_STEP_RAD)
 
 
 def shifts_for(resolution_A: float, pixel_size_A: float, range_A: float, device: torch.device) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from scherzer.fourier.filters import cosine_edge
+from scherzer.fourier.grids import centred_rfftn
 from scherzer.fourier.shells import shell_mean
 from scherzer.fourier.slices import SliceAccumulator, SliceGrid, slice_points, volume_from_sums
 from scherzer.likelihood.score import ScoredImages
@@ -37,20 +40,37 @@ def insert_images(
         accumulator.insert(points, part.data * share, part.power * share)
 
 
-def table_radius(grid: SliceGrid, device: torch.device) -> Tensor:
-    """Distance of every entry from the origin, px of the unpadded box: ``(z, y, x)``."""
-    return grid.frequencies(device).norm(dim=-1)
+@dataclass(frozen=True)
+class SymmetricSums:
+    """Inserted data and weights of a map after its point group was imposed.
+
+    Attributes
+    ----------
+    grid : SliceGrid
+        Where the entries lie.
+    sums : Tensor
+        ``(z, y, x, 3)`` real and imaginary part and weight.
+    """
+
+    grid: SliceGrid
+    sums: Tensor
+
+    def __add__(self, other: SymmetricSums) -> SymmetricSums:
+        return SymmetricSums(self.grid, self.sums + other.sums)
 
 
-def solve(accumulator: SliceAccumulator, group: Tensor, fsc: Tensor | None = None) -> Tensor:
+def symmetric(accumulator: SliceAccumulator, group: Tensor) -> SymmetricSums:
+    """Impose a ``(g, 3, 3)`` point group on inserted data."""
+    return SymmetricSums(accumulator.grid, symmetrise_sums(accumulator.folded(), accumulator.grid, group))
+
+
+def solve(symmetrised: SymmetricSums, fsc: Tensor | None = None) -> Tensor:
     """Divide inserted data by their weights.
 
     Parameters
     ----------
-    accumulator : SliceAccumulator
+    symmetrised : SymmetricSums
         The sums.
-    group : Tensor
-        ``(g, 3, 3)`` point group imposed.
     fsc : Tensor, optional
         ``(b // 2 + 1,)`` correlation of this map with an independent one of as many particles. The prior's precision
         in a shell is its mean weight times (1 - FSC) / FSC, so that a shell without correlation fades out
@@ -62,28 +82,21 @@ def solve(accumulator: SliceAccumulator, group: Tensor, fsc: Tensor | None = Non
     Tensor
         ``(b, b, b)``.
     """
-    grid = accumulator.grid
-    sums = symmetrise_sums(accumulator.folded(), grid, group)
+    grid, sums = symmetrised.grid, symmetrised.sums
     weight = sums[..., 2]
-    radius = table_radius(grid, sums.device)
-    shells = grid.box // 2 + 1
-    shell = torch.round(radius).long().clamp(max=shells)
-    counts = torch.zeros(shells + 1, dtype=torch.float64, device=sums.device)
-    totals = counts.clone()
+    radius = grid.frequencies(sums.device).norm(dim=-1)
     inside = radius <= grid.radius
-    counts.index_add_(0, shell.flatten(), inside.flatten().double())
-    totals.index_add_(0, shell.flatten(), (weight * inside).flatten().double())
+    shell = torch.where(inside, torch.round(radius).long(), grid.box // 2 + 1)
+    counts = torch.bincount(shell.flatten(), minlength=grid.box // 2 + 2)
+    totals = torch.bincount(shell.flatten(), weights=weight.flatten().double(), minlength=grid.box // 2 + 2)
     mean = (totals / counts.clamp(min=1)).float()
     if fsc is None:
         ratio = torch.full_like(mean, WEIGHT_FLOOR)
     else:
         clamped = fsc.clamp(0.001, 0.999).float()
-        ratio = torch.cat(((1 - clamped) / clamped, torch.full_like(mean[:1], 999.0)))
-        ratio = ratio.clamp(min=WEIGHT_FLOOR)
-    precision = (mean * ratio)[shell]
-    entries = torch.view_as_complex(sums[..., :2].contiguous()) / (weight + precision).clamp(min=1e-20)
-    entries = torch.where(inside, entries, torch.zeros_like(entries))
-    return volume_from_sums(entries, grid)
+        ratio = torch.cat(((1 - clamped) / clamped, torch.full_like(mean[:1], 999.0))).clamp(min=WEIGHT_FLOOR)
+    entries = torch.view_as_complex(sums[..., :2].contiguous()) / (weight + (mean * ratio)[shell]).clamp(min=1e-20)
+    return volume_from_sums(torch.where(inside, entries, 0), grid)
 
 
 def spherical_mask(box: int, pixel_size_A: float, diameter_A: float, edge_A: float, device: torch.device) -> Tensor:
@@ -95,6 +108,4 @@ def spherical_mask(box: int, pixel_size_A: float, diameter_A: float, edge_A: flo
 
 def radial_power(volume: Tensor) -> Tensor:
     """Mean power of a map's transform per shell, ``(b // 2 + 1,)``."""
-    from scherzer.fourier.grids import centred_rfftn
-
     return shell_mean(centred_rfftn(volume).abs() ** 2, 3).float()

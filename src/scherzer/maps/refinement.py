@@ -19,7 +19,7 @@ from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.maps.fsc import FscCurves, crossing_A, fsc_curves
 from scherzer.maps.half_set import RoundPlan, WeightedPoses, align, angular_step_rad, insert, residuals, shifts_for
 from scherzer.maps.masks import solvent_mask
-from scherzer.maps.reconstruction import solve, spherical_mask
+from scherzer.maps.reconstruction import solve, spherical_mask, symmetric
 from scherzer.maps.settings import RefineSettings
 from scherzer.maps.sharpening import Guinier, guinier, sharpen
 from scherzer.maps.start_scale import scaled_start
@@ -28,6 +28,7 @@ MASK_MARGIN = 1.1  # the sphere that bounds the map, in diameters
 EDGE_A = 10.0  # of that sphere
 GROWTH_SHELLS = 3  # the band may reach this far beyond the present resolution
 REACH_SHELLS = 8  # maps are compared this far beyond the band, where no alignment has touched the noise
+SEARCH_FINEST_A = 7.0  # exhaustive search uses no finer detail: it finds the right hill, local steps its top
 LATER_SHIFT_STEPS = 1.0  # after the first round shifts are searched one step around the last position
 
 Progress = Callable[[float, str], None]
@@ -178,11 +179,13 @@ def _round(
     resolution_A = max(state.resolution_A, settings.finest_A)
     radius = min(particles.extent_A / resolution_A, particles.box / 2 - 1)
     range_A = settings.shift_range_A if number == 0 else LATER_SHIFT_STEPS * resolution_A / 3
+    search_A = max(resolution_A, SEARCH_FINEST_A)
     turn = torch.randn(3, generator=torch.Generator().manual_seed(settings.seed * 1000 + number))
     plan = RoundPlan(
         radius=radius,
-        step_rad=angular_step_rad(resolution_A, diameter_A),
-        shifts_px=shifts_for(resolution_A, particles.pixel_size_A, range_A, device),
+        search_radius=min(particles.extent_A / search_A, radius),
+        step_rad=angular_step_rad(search_A, diameter_A),
+        shifts_px=shifts_for(search_A, particles.pixel_size_A, range_A, device),
         max_shift_px=settings.shift_range_A / particles.pixel_size_A,
         turn=turn,
     )
@@ -190,14 +193,14 @@ def _round(
     parts = [particles[rows] for rows in halves]
     last = [found.best() for found in state.found] or [_no_poses(len(part), device) for part in parts]
     found = [align(parts[h], state.volumes[h], state.noise, last[h], plan, group) for h in (0, 1)]
-    sums = map_blocks(lambda h: insert(parts[h], found[h], state.noise, reach), (0, 1), device)
+    sums = map_blocks(lambda h: symmetric(insert(parts[h], found[h], state.noise, reach), group), (0, 1), device)
     power = torch.stack(
         map_blocks(lambda h: residuals(parts[h], state.volumes[h], found[h].best(), radius), (0, 1), device)
     ).sum(0)
     sphere = _sphere(particles, diameter_A)
-    raw = [solve(accumulator, group) * sphere for accumulator in sums]
+    raw = [solve(part) * sphere for part in sums]
     fsc = fourier_shell_correlation(*raw)
-    volumes = [solve(accumulator, group, fsc) * sphere for accumulator in sums]
+    volumes = [solve(part, fsc) * sphere for part in sums]
     frequency = torch.arange(len(fsc)) / particles.extent_A
     reached = crossing_A(frequency[: int(reach)], fsc[: int(reach)].cpu(), 0.143) or settings.start_resolution_A
     next_A = particles.extent_A / (particles.extent_A / reached + GROWTH_SHELLS)
@@ -226,7 +229,7 @@ def _finish(
     device = particles.transforms.device
 
     def reconstruct(half: int) -> Tensor:
-        return solve(insert(particles[halves[half]], state.found[half], state.noise, full), group)
+        return solve(symmetric(insert(particles[halves[half]], state.found[half], state.noise, full), group))
 
     half_maps = torch.stack(map_blocks(reconstruct, (0, 1), device))
     mean = half_maps.mean(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
@@ -52,6 +54,12 @@ def coset_steps(group: Tensor) -> list[Tensor]:
         Each ``(c, 3, 3)``: adding to a function its copies moved by these operators, step by step, adds up its copies
         over the group.
     """
+    return _coset_steps(tuple(group.cpu().flatten().tolist()))
+
+
+@lru_cache(maxsize=32)
+def _coset_steps(entries: tuple[float, ...]) -> list[Tensor]:
+    group = torch.tensor(entries).reshape(-1, 3, 3)
     elements = list(group)
     exact = [g for g in elements if torch.equal(g, g.round())]
     steps: list[Tensor] = []
