@@ -15,8 +15,8 @@ def card_text(card: dict[str, Any]) -> str:
         "# Contrast classifier: model card",
         "",
         "Classes are cut from d', the detectability of one particle to an ideal observer between 300 and 30 A: good "
-        f"from {card['classes']['good_from_d_prime']}, moderate from {card['classes']['moderate_from_d_prime']}. Everything "
-        "below was measured on simulated micrographs of specimens that were neither trained nor tuned on: "
+        f"from {card['classes']['good_from_d_prime']}, moderate from {card['classes']['moderate_from_d_prime']}. "
+        "Everything below was measured on simulated micrographs of specimens that were neither trained nor tuned on: "
         f"{', '.join(made['test_specimens'])}. Each class and, within it, each d' is equally frequent, so many "
         "micrographs lie near a boundary.",
         "",

@@ -97,7 +97,7 @@ def fit(training: LabelledSet, validation: LabelledSet) -> ContrastClassifier:
         for member in range(MEMBERS)
     ]
     means, spreads = estimates(networks, validation)
-    combination = fit_combination(means, spreads, validation.log_d_prime, validation.classes)
+    combination = fit_combination(means, spreads, validation.log_d_prime)
     measured = ~training.features.isnan().all(1)
     features = torch.cat([training.features[measured], validation.features])
     classes = torch.cat([training.classes[measured], validation.classes])

@@ -110,6 +110,7 @@ class ContrastClassifier:
         for member, network in enumerate(self.networks):
             tensors |= {f"network.{member}.{name}": value for name, value in network.state_dict().items()}
         save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+        path.chmod(0o644)  # safetensors leaves it to its owner alone
 
     def classify(
         self, image: Tensor, optics: Optics, ctf_numbers: CtfNumbers | None = None, method: Method = "network"

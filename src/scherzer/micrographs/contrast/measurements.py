@@ -216,4 +216,3 @@ def _thon_amplitude(spectrum: TileSpectrum, optics: Optics, floor: float, number
 def _ice_ring(spectrum: TileSpectrum) -> float:
     beside = [spectrum.mean_between(*band) for band in BESIDE_ICE_BANDS_A]
     return spectrum.mean_between(*ICE_BAND_A) / (sum(beside) / len(beside))
-

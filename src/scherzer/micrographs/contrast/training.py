@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,10 @@ from torch import Tensor
 
 from scherzer.micrographs.contrast.ensemble import Combination, combine
 from scherzer.micrographs.contrast.network import PATCH_PX, PatchNetwork, with_denoised
-from scherzer.micrographs.contrast.visibility import class_probabilities
+
+# Tried for the error of the combination; see Combination.
+SPREAD_SCALES = np.geomspace(0.4, 4.0, 24)
+SPREAD_FLOORS = (0.01, 0.03, 0.05, 0.08, 0.12)
 
 
 @dataclass(frozen=True)
@@ -92,30 +95,25 @@ def draw_patch(image: Tensor, rng: np.random.Generator) -> Tensor:
     return patch.flip(0) if rng.random() < 0.5 else patch
 
 
-def fit_combination(means: Tensor, spreads: Tensor, log_d_prime: Tensor, classes: Tensor) -> Combination:
-    """Fit the weights of the members and the honesty of the error on validation micrographs.
+def fit_combination(means: Tensor, spreads: Tensor, log_d_prime: Tensor) -> Combination:
+    """Fit the weights of the members and the honesty of the stated error on validation micrographs.
+
+    The error is fitted by the likelihood of ``log d'`` and not by that of the classes, which asks little of micrographs
+    far from a boundary and left the intervals too narrow.
 
     Parameters
     ----------
     means, spreads : Tensor
         ``(n, members)``, from :func:`scherzer.micrographs.contrast.ensemble.estimate_patches`.
-    log_d_prime, classes : Tensor
+    log_d_prime : Tensor
         ``(n,)``.
     """
     precision = 1 / (means - log_d_prime[:, None]).square().mean(0)
     weights = precision / precision.sum()
-    best, lowest = Combination(weights, 1.0, 0.02), float("inf")
-    for scale in np.geomspace(0.4, 3.0, 16):
-        for floor in (0.01, 0.03, 0.05, 0.08, 0.12):
-            tried = Combination(weights, float(scale), floor)
-            probability = class_probabilities(*combine(means, spreads, tried)).gather(1, classes[:, None])
-            loss = float(-probability.clamp(min=1e-4).log().mean())
-            if loss < lowest:
-                best, lowest = tried, loss
-    return best
+    tried = [Combination(weights, float(scale), floor) for scale in SPREAD_SCALES for floor in SPREAD_FLOORS]
 
+    def loss(combination: Combination) -> float:
+        mean, spread = combine(means, spreads, combination)
+        return float((spread.log() + 0.5 * ((mean - log_d_prime) / spread).square()).mean())
 
-def group_split(groups: Sequence[str], held: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Return which items do not belong to held-out groups (specimens, sessions), and which do; boolean ``(n,)``."""
-    inside = torch.tensor([group in set(held) for group in groups])
-    return ~inside, inside
+    return min(tried, key=loss)
