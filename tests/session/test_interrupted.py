@@ -26,6 +26,7 @@ def quick(settings: SessionSettings) -> SessionSettings:
     """Shorten every stage that goes over all particles."""
     return replace(
         settings,
+        extract=replace(settings.extract, finest_A=7.0),
         class2d=replace(settings.class2d, class_count=4, growing_rounds=3, full_rounds=2),
         abinitio=replace(settings.abinitio, seeds=1, batches=5, batch_particles=60),
         refine=replace(settings.refine, iterations=2),

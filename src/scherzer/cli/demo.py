@@ -15,10 +15,9 @@ def demo(out: options.Out = Path("demo"), workers: options.Workers = None) -> No
     """
     with plain_errors():
         from scherzer.cli.whole import run_whole
-        from scherzer.session.demo import prepare_simulated
-        from scherzer.simulate.presets import demo_settings
+        from scherzer.session.demo import prepare_demo
 
         screen = Screen()
         with screen.bar("simulate") as progress:
-            session, settings = prepare_simulated(out, demo_settings(), workers, progress)
+            session, settings = prepare_demo(out, workers, progress)
         run_whole(session, settings, workers, screen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,14 +12,42 @@ from scherzer.session.complete import begin, complete, is_complete
 from scherzer.session.folder import Session, create_session
 from scherzer.session.keys import key_of
 from scherzer.session.prepare import prepare
-from scherzer.session.settings import SessionSettings
+from scherzer.session.settings import SessionSettings, write_settings
 from scherzer.session.workers import processors
+from scherzer.simulate.presets import demo_settings
 from scherzer.simulate.session import simulate_session
 from scherzer.simulate.settings import SimulationSettings
 
 TRUTH = "truth"
+# The demo shows every stage within minutes: a coarser pixel, fewer starts, rounds and repeats than a real session gets.
+DEMO_FINEST_A = 5.0
+DEMO_ROUNDS = 6
+DEMO_STARTS, DEMO_BATCHES = 2, 40
+DEMO_REFINEMENTS, DEMO_DRAWS = 12, 3
 # What the user of a real session would know and state.
 FACTS = "acquisition.yaml"
+
+
+def prepare_demo(
+    root: Path, workers: int | None, progress: Callable[[float, str], None] | None = None
+) -> tuple[Session, SessionSettings]:
+    """Make the session of ``scherzer demo`` ready to run.
+
+    Raises
+    ------
+    BadInput
+        If the folder cannot be written.
+    """
+    session, settings = prepare_simulated(root, demo_settings(), workers, progress)
+    settings = replace(
+        settings,
+        extract=replace(settings.extract, finest_A=DEMO_FINEST_A),
+        abinitio=replace(settings.abinitio, seeds=DEMO_STARTS, batches=DEMO_BATCHES),
+        refine=replace(settings.refine, iterations=DEMO_ROUNDS),
+        study=replace(settings.study, max_refinements=DEMO_REFINEMENTS, draws=DEMO_DRAWS, target_resolution_A=8.0),
+    )
+    write_settings(settings, root)
+    return session, settings
 
 
 def prepare_simulated(
