@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from scherzer.fourier.crop import pad_or_cut, resize_volume
@@ -30,6 +32,8 @@ GROWTH_SHELLS = 3  # the band may reach this far beyond the present resolution
 REACH_SHELLS = 8  # maps are compared this far beyond the band, where no alignment has touched the noise
 SEARCH_FINEST_A = 7.0  # exhaustive search uses no finer detail: it finds the right hill, local steps its top
 LATER_SHIFT_STEPS = 1.0  # after the first round shifts are searched one step around the last position
+
+SAMPLING = 2.2  # pixels per finest detail; 2 would put it on Nyquist
 
 Progress = Callable[[float, str], None]
 
@@ -118,6 +122,7 @@ def refine(
         If the symmetry is unknown or a half-set is empty.
     """
     settings = settings or RefineSettings()
+    particles = particles.resized(min(particles.box, working_box(particles.extent_A, settings)))
     group = point_group(symmetry).to(particles.transforms.device)
     halves = [torch.nonzero(particles.half == number)[:, 0] for number in (1, 2)]
     if any(len(rows) == 0 for rows in halves):
@@ -130,6 +135,11 @@ def refine(
         if progress:
             progress((number + 1) / settings.iterations, f"round {number + 1}, {state.resolution_A:.1f} A")
     return _finish(particles, halves, state, group, diameter_A, settings, mask, history)
+
+
+def working_box(extent_A: float, settings: RefineSettings) -> int:
+    """Even box, px, that holds the finest detail asked for with room for the FSC to fall."""
+    return 2 * next_fast_len(math.ceil(SAMPLING * extent_A / settings.finest_A / 2), real=True)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class RefineSettings:
     iterations : int
         Rounds of search and reconstruction. Fixed, so that no comparison profits from a lucky stop.
     finest_A : float
-        Limit of the band used for alignment.
+        Limit of the band used for alignment; the maps are sampled to hold a little more.
     shift_range_A : float
         How far a particle may lie from the centre of its image.
     seed : int
@@ -25,8 +25,8 @@ class RefineSettings:
     """
 
     start_resolution_A: float = 12.0
-    iterations: int = 10
-    finest_A: float = 4.0
+    iterations: int = 8
+    finest_A: float = 4.5
     shift_range_A: float = 15.0
     seed: int = 0
 
@@ -51,8 +51,8 @@ class AbInitioSettings:
         Of all random choices.
     """
 
-    seeds: int = 4
-    batches: int = 60
+    seeds: int = 3
+    batches: int = 50
     batch_particles: int = 300
     coarsest_A: float = 30.0
     finest_A: float = 10.0
