@@ -25,7 +25,7 @@ class RefineSettings:
     """
 
     start_resolution_A: float = 12.0
-    iterations: int = 8
+    iterations: int = 6
     finest_A: float = 4.5
     shift_range_A: float = 15.0
     seed: int = 0
