@@ -62,6 +62,7 @@ def test_a_broken_ring_is_still_centred() -> None:
         (disc(60) - disc(9), {}, "mask's edge"),
         (disc(11), {"class_resolution_A": torch.tensor([15.0, 80.0])}, "agree only to 80 A"),
         (disc(11), {"noise_probability": torch.tensor([0.0, 0.9]).repeat(MEMBERS)}, "noise"),
+        (disc(11), {"shift_A": torch.tensor([[3.0, 0.0], [60.0, 0.0]]).repeat(MEMBERS, 1)}, "off their picks"),
         (disc(11), {"population": torch.tensor([1000, 1])}, "0.10% of the particles"),
         (disc(11), {"population": torch.tensor([1000, 0])}, "no particles"),
     ],

@@ -41,6 +41,9 @@ class ClassSelectionSettings:
         Share of the mask's rim that is bright: a particle cut by the mask, or neighbours on both sides.
     max_noise_probability : float
         Mean over the class's particles.
+    max_shift_diameters : float
+        Mean distance of the class's particles from where they were picked: such a class centres the neighbours of
+        its picks, which are picks themselves.
     min_score : float
         Of the frozen score.
     """
@@ -51,6 +54,7 @@ class ClassSelectionSettings:
     max_off_centre_diameters: float = 0.12
     max_rim_share: float = 0.6
     max_noise_probability: float = 0.5
+    max_shift_diameters: float = 0.25
     min_score: float = 0.5
 
 
@@ -100,6 +104,7 @@ def select_classes(
     features = measure_classes(result.averages, diameter_A, pixel_size_A)
     share = result.population / max(int(result.population.sum()), 1)
     noise = class_mean(result.noise_probability, result.class_index, len(result.population))
+    shift = class_mean(result.shift_A.norm(dim=1), result.class_index, len(result.population)) / diameter_A
     gates = [
         (result.population == 0, "no particles", share),
         (share < settings.min_population_share, "holds only {:.2%} of the particles", share),
@@ -119,6 +124,7 @@ def select_classes(
             "lies {:.2f} diameters off the centre",
             features.off_centre,
         ),
+        (shift > settings.max_shift_diameters, "its particles lie {:.2f} diameters off their picks", shift),
         (features.rim_share > settings.max_rim_share, "reaches {:.0%} of the mask's edge", features.rim_share),
     ]
     terms = (
