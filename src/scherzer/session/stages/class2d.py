@@ -22,6 +22,7 @@ from scherzer.session.stages.particle_sets import load_particles
 from scherzer.session.star_blocks import write_blocks
 
 STAGE = "class2d"
+NOISE_LIMIT = 0.5  # a particle that the flat class explains better than all others together is none
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
@@ -83,15 +84,18 @@ def classes_table(result: Class2DResult, selection: ClassSelection) -> pd.DataFr
 
 def with_classes(table: StarTable, result: Class2DResult, selection: ClassSelection) -> StarTable:
     """Return the particles with class, in-plane angle, origin and state."""
-    kept = selection.keep[result.class_index].numpy()
+    in_kept_class = selection.keep[result.class_index].numpy()
+    noise = result.noise_probability.numpy() > NOISE_LIMIT
     rows = table.rows.assign(
         rlnClassNumber=result.class_index.numpy() + 1,
         rlnAnglePsi=np.degrees(result.psi_rad.numpy()),
         rlnOriginXAngst=-result.shift_A[:, 0].numpy(),
         rlnOriginYAngst=-result.shift_A[:, 1].numpy(),
         sczClassProbability=result.probability.numpy(),
-        sczState=np.where(kept, "accepted", "rejected"),
-        sczReason=np.where(kept, "", "its 2D class was not kept"),
+        sczState=np.where(in_kept_class & ~noise, "accepted", "rejected"),
+        sczReason=np.select(
+            [~in_kept_class, noise], ["its 2D class was not kept", "more like noise than any class"], ""
+        ),
     )
     return table.with_rows(rows)
 
