@@ -200,11 +200,12 @@ def residuals(particles: ParticleSet, volume: Tensor, poses: Poses, radius: floa
 
 
 def angular_step_rad(resolution_A: float, diameter_A: float) -> float:
-    """Spacing of the orientation grid for a band: 0.8 of the displacement d at the particle's edge, 15 deg at most.
+    """Spacing of the orientation grid for a band: one resolution at the particle's edge, 15 deg at most.
 
-    The local steps that follow reach further than half of it.
+    RELION's coarse pass takes 1.2. The local steps that follow reach further than half of it, and the grid is turned
+    from round to round.
     """
-    return min(0.8 * resolution_A / (diameter_A / 2), COARSEST_STEP_RAD)
+    return min(resolution_A / (diameter_A / 2), COARSEST_STEP_RAD)
 
 
 def shifts_for(resolution_A: float, pixel_size_A: float, range_A: float, device: torch.device) -> Tensor:

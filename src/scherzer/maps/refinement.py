@@ -29,7 +29,7 @@ from scherzer.maps.start_scale import scaled_start
 MASK_MARGIN = 1.1  # the sphere that bounds the map, in diameters
 EDGE_A = 10.0  # of that sphere
 GROWTH_SHELLS = 3  # the band may reach this far beyond the present resolution
-REACH_SHELLS = 8  # maps are compared this far beyond the band, where no alignment has touched the noise
+REACH_SHELLS = 6  # maps are compared this far beyond the band, where no alignment has touched the noise
 SEARCH_FINEST_A = 7.0  # exhaustive search uses no finer detail: it finds the right hill, local steps its top
 LATER_SHIFT_STEPS = 1.0  # after the first round shifts are searched one step around the last position
 

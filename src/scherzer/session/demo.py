@@ -21,9 +21,9 @@ from scherzer.simulate.settings import SimulationSettings
 TRUTH = "truth"
 # The demo shows every stage within minutes: a coarser pixel, fewer starts, rounds and repeats than a real session gets.
 DEMO_FINEST_A = 5.0
-DEMO_ROUNDS = 6
+DEMO_ROUNDS = 4
 DEMO_STARTS, DEMO_BATCHES = 2, 40
-DEMO_REFINEMENTS, DEMO_DRAWS = 12, 3
+DEMO_REFINEMENTS, DEMO_DRAWS = 10, 3
 # What the user of a real session would know and state.
 FACTS = "acquisition.yaml"
 
