@@ -64,7 +64,7 @@ def _refine_from(
     symmetry = settings.acquisition.symmetry
     refined = refine(particles, volume, voxel_A, symmetry, diameter_A, settings.refine, progress=progress)
     folder = session.stage(STAGE) / start.name
-    model = fit_sampling(volume, voxel_A, particles.box, particles.pixel_size_A) if start.is_model else None
+    model = fit_sampling(volume, voxel_A, len(refined.volume), refined.pixel_size_A) if start.is_model else None
     write_map_files(folder, refined, model)
     files = {role: session.relative(folder / name) for role, name in MAP_FILES.items()}
     write_numbers(numbers_of(refined, particles, files), folder / NUMBERS_FILE)
