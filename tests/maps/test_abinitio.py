@@ -1,0 +1,99 @@
+"""A first map is found from random starts, up to what images cannot tell: the hand and the choice of equal axes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from scherzer.fourier.crop import resize_volume
+from scherzer.fourier.grids import centred_rfftn, rfft_radius
+from scherzer.fourier.shells import fourier_shell_correlation
+from scherzer.geometry.point_groups import point_group
+from scherzer.maps.abinitio import AbInitio, reconstruct_ab_initio
+from scherzer.maps.settings import AbInitioSettings
+
+Scene = Any  # of conftest.py
+SETTINGS = AbInitioSettings(seeds=2, batches=20, batch_particles=120, coarsest_A=40.0, finest_A=16.0, shift_range_A=8.0)
+
+
+def turned(volume: torch.Tensor, operator: torch.Tensor, mirror: bool) -> torch.Tensor:
+    """Permute and flip the axes of a map about its centre pixel by an octahedral operator, mirrored or not."""
+    if mirror:
+        volume = volume.flip(0).roll(1, 0)
+    source = operator.abs().argmax(1).tolist()  # new axis x, y, z is this old axis, as x = 0
+    result = volume.permute([2 - source[axis] for axis in (2, 1, 0)])
+    for axis in range(3):
+        if operator[axis].sum() < 0:
+            result = result.flip(2 - axis).roll(1, 2 - axis)
+    return result
+
+
+def best_agreement(found: AbInitio, truth: torch.Tensor) -> torch.Tensor:
+    volume = resize_volume(found.volume, len(truth))
+    curves = [
+        fourier_shell_correlation(turned(volume, operator, mirror), truth)
+        for operator in point_group("O")
+        for mirror in (False, True)
+    ]
+    return max(curves, key=lambda curve: float(curve[2:9].mean()))
+
+
+@pytest.fixture(scope="module")
+def first_map(dihedral: Scene) -> AbInitio:
+    return reconstruct_ab_initio(dihedral.particles, "D2", dihedral.diameter_A, SETTINGS)
+
+
+def test_first_map_is_the_truth_up_to_hand_and_axes(dihedral: Scene, first_map: AbInitio) -> None:
+    curve = best_agreement(first_map, dihedral.truth)
+    assert (curve[:9] > 0.9).all()  # the last batches end at shell 9
+
+
+def test_agreement_is_not_the_effect_of_the_mask_or_the_symmetry(dihedral: Scene, octahedral: Scene) -> None:
+    """The check above can fail: another map of the same size and symmetry does not agree."""
+    mirrored = AbInitio(dihedral.truth.flip(0).roll(1, 0), 4.0, 16.0, [0.0], 0)
+    assert best_agreement(mirrored, dihedral.truth)[2:9].mean() > 0.99
+    other = AbInitio(octahedral.truth, 4.0, 16.0, [0.0], 0)
+    assert best_agreement(other, dihedral.truth)[2:9].min() < 0.6
+
+
+def test_map_reports_its_sampling_and_choice(dihedral: Scene, first_map: AbInitio) -> None:
+    assert len(first_map.volume) * first_map.pixel_size_A == pytest.approx(dihedral.particles.extent_A)
+    assert first_map.resolution_A == SETTINGS.finest_A
+    assert len(first_map.held_out_score) == SETTINGS.seeds
+    assert first_map.held_out_score[first_map.chosen] == max(first_map.held_out_score)
+    assert max(first_map.held_out_score) > 0
+
+
+def test_map_is_protein_white_and_within_its_sphere(first_map: AbInitio) -> None:
+    box = len(first_map.volume)
+    assert first_map.volume.max() > 3 * first_map.volume.min().abs()
+    assert first_map.volume[0].abs().max() == 0
+    power = centred_rfftn(first_map.volume).abs() ** 2
+    radius = rfft_radius(box, 3)
+    beyond = radius > 1.25 * 9
+    assert power[beyond].sum() < 0.05 * power[~beyond & (radius > 0)].sum()
+
+
+def test_same_seed_gives_the_same_map_and_progress_ends_at_one(octahedral: Scene) -> None:
+    settings = replace(SETTINGS, seeds=2, batches=4, batch_particles=40)
+    told: list[float] = []
+    first, again = (
+        reconstruct_ab_initio(
+            octahedral.particles, "O", octahedral.diameter_A, settings, lambda part, _: told.append(part)
+        )
+        for _ in range(2)
+    )
+    assert torch.equal(first.volume, again.volume)
+    assert first.held_out_score == again.held_out_score
+    assert told[-1] == pytest.approx(1)
+    other = reconstruct_ab_initio(octahedral.particles, "O", octahedral.diameter_A, replace(settings, seed=1))
+    assert not torch.equal(first.volume, other.volume)
+
+
+def test_first_map_refuses_what_it_cannot_do(dihedral: Scene) -> None:
+    few = dihedral.particles[torch.arange(19)]
+    with pytest.raises(ValueError, match="19 particles are too few"):
+        reconstruct_ab_initio(few, "D2", dihedral.diameter_A, SETTINGS)
+    with pytest.raises(ValueError, match="unknown symmetry"):
+        reconstruct_ab_initio(dihedral.particles, "Z", dihedral.diameter_A, SETTINGS)
