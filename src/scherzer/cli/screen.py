@@ -45,14 +45,16 @@ class Screen:
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
+        bars = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[message]}"),
-            console=Console(stderr=True),
+            console=bars,
             transient=True,
+            disable=not bars.is_terminal,
         )
         self._task: TaskID | None = None
 

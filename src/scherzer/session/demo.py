@@ -12,7 +12,7 @@ from scherzer.session.complete import begin, complete, is_complete
 from scherzer.session.folder import Session, create_session
 from scherzer.session.keys import key_of
 from scherzer.session.prepare import prepare
-from scherzer.session.settings import SessionSettings, write_settings
+from scherzer.session.settings import FILE_NAME, SessionSettings, write_settings
 from scherzer.session.workers import processors
 from scherzer.simulate.presets import demo_settings
 from scherzer.simulate.session import simulate_session
@@ -38,7 +38,10 @@ def prepare_demo(
     BadInput
         If the folder cannot be written.
     """
+    is_new = not (root / FILE_NAME).is_file()
     session, settings = prepare_simulated(root, demo_settings(), workers, progress)
+    if not is_new:
+        return session, settings  # whoever changed a setting since shall see what it does
     settings = replace(
         settings,
         extract=replace(settings.extract, finest_A=DEMO_FINEST_A),
