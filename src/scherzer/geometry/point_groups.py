@@ -59,7 +59,7 @@ def point_group(symmetry: str) -> Tensor:
     for element in elements:  # grows while it is walked: closure under the generators
         for step in steps:
             product = step @ element
-            if not any(np.allclose(product, known, atol=1e-6) for known in elements):
+            if np.abs(np.stack(elements) - product).max(axis=(1, 2)).min() > 1e-6:
                 elements.append(product)
     group = np.stack(elements)
     # Entries that stand for integers are made exact, so that permutations of the axes stay on the grid.

@@ -42,10 +42,10 @@ class Drawable:
 
 
 def solvent_sd(volume: Float, mask: Float | None) -> float | None:
-    """Standard deviation of the density outside the mask and inside the box's sphere, or None where nothing is left."""
+    """Standard deviation of the density outside the mask and inside the box's sphere; None where it was masked away."""
     radius = _radius(volume.shape)
     outside = radius < 0.48 * min(volume.shape)
-    outside &= (mask < 0.01) if mask is not None else (radius > 0.42 * min(volume.shape))
+    outside &= (mask <= 0) if mask is not None else (radius > 0.42 * min(volume.shape))
     values = volume[outside]
     return float(values.std()) if len(values) > 100 and values.std() > 0 else None
 

@@ -116,6 +116,9 @@ def draw_fsc_together(entries: Sequence[tuple[str, ResolutionCurves]], colours: 
         return svg_uri(figure)
 
 
+FADED = 20.0  # ln |F| this far below the strongest shell is nothing
+
+
 def draw_guinier(guinier: Guinier, colour: str, bfactor_text: str) -> str:
     """Return the Guinier plot with the window of the fit shaded and the fitted line through it."""
     with style():
@@ -132,7 +135,7 @@ def draw_guinier(guinier: Guinier, colour: str, bfactor_text: str) -> str:
                 ends = np.array([inside[0], inside[-1]])
                 axes.plot(ends, line[1] + line[0] * ends, color=INK, lw=1.6, label=f"fit, {bfactor_text}")
         axes.set_xlim(0, float(x[np.isfinite(y)][-1]))
-        finite = y[np.isfinite(y)]
+        finite = y[np.isfinite(y) & (y > y[np.isfinite(y)].max() - FADED)]  # a shell of no FSC has no amplitude at all
         axes.set_ylim(float(finite.min()) - 0.08 * np.ptp(finite), float(finite.max()) + 0.12 * np.ptp(finite))
         axes.set_xlabel(f"1/d², 1/{A}²")
         axes.set_ylabel("ln |F|")

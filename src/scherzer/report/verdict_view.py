@@ -113,7 +113,8 @@ def _needed_answer(verdict: Mapping[str, Any]) -> Answer:
     heading = "Micrographs needed" + (f" for {plain_number(target, 1)} {A}" if target else "")
     if number_of(entry) is None:
         reason = entry.get("reason") if isinstance(entry, Mapping) else verdict.get("micrographs_needed_reason")
-        return Answer(heading, "Not known", str(reason or "no reason recorded"), False)
+        known = "No more" if "already" in str(reason) else "Not known"
+        return Answer(heading, known, str(reason or "no reason recorded"), known == "No more")
     return Answer(heading, quantity(entry, "", None, 0), method_of(entry), True)
 
 

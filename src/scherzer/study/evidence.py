@@ -19,7 +19,7 @@ from scherzer.study.reslog import Need
 REASON_WORDS = {
     "drift": r"\b(drift|motion|moved)",
     "ice": r"\b(ice|icy|crystal)",
-    "empty": r"\b(empty|vacuum|hole|support)",
+    "empty": r"\b(empty|no particles|vacuum|hole|support)",
     "rings": r"\b(rings?|thon|ctf)\b",
 }
 
