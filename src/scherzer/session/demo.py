@@ -22,8 +22,9 @@ TRUTH = "truth"
 # The demo shows every stage within minutes: a coarser pixel, fewer starts, rounds and repeats than a real session gets.
 DEMO_FINEST_A = 5.0
 DEMO_ROUNDS = 4
+DEMO_TARGET_A = 5.0
 DEMO_STARTS, DEMO_BATCHES = 2, 40
-DEMO_REFINEMENTS, DEMO_DRAWS = 10, 3
+DEMO_REFINEMENTS, DEMO_DRAWS = 15, 3
 # What the user of a real session would know and state.
 FACTS = "acquisition.yaml"
 
@@ -47,7 +48,9 @@ def prepare_demo(
         extract=replace(settings.extract, finest_A=DEMO_FINEST_A),
         abinitio=replace(settings.abinitio, seeds=DEMO_STARTS, batches=DEMO_BATCHES),
         refine=replace(settings.refine, iterations=DEMO_ROUNDS),
-        study=replace(settings.study, max_refinements=DEMO_REFINEMENTS, draws=DEMO_DRAWS, target_resolution_A=8.0),
+        study=replace(
+            settings.study, max_refinements=DEMO_REFINEMENTS, draws=DEMO_DRAWS, target_resolution_A=DEMO_TARGET_A
+        ),
     )
     write_settings(settings, root)
     return session, settings
