@@ -26,6 +26,7 @@ bench: .venv/installed
 
 # The constraint keeps pip from a torch that brings gigabytes of GPU libraries.
 .venv/installed: pyproject.toml constraints.txt
+	@echo "Installing into .venv: a few minutes, once"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@

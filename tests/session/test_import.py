@@ -57,6 +57,14 @@ def test_the_optics_block_says_what_was_given(exposures: Path, tmp_path: Path) -
     )
 
 
+def test_a_pixel_size_goes_before_the_headers_and_the_conflict_is_shown(exposures: Path, tmp_path: Path) -> None:
+    session, settings = prepare(tmp_path / "session", [str(exposures)], {**KNOWN, "pixel_size_A": 0.75})
+    with Workers(1) as workers:
+        outcome = import_.run(session, settings, Context(workers))
+    assert outcome.summary == "3 micrographs: 3 accepted; pixel size 0.75 A as given, though the headers say 1.5 A"
+    assert session.read("import").optics["rlnMicrographPixelSize"].tolist() == [0.75]
+
+
 def test_nothing_usable_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "text.mrc").write_text("no")

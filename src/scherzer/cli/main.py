@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from scherzer import __version__
 from scherzer.cli.demo import demo
 from scherzer.cli.import_ import import_
 from scherzer.cli.report import report
@@ -27,8 +30,16 @@ for stage in STAGES:
 app.command("report")(report)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"scherzer {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def scherzer() -> None:
+def scherzer(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
     """Is this cryo-EM grid worth a full collection, and at which defocus?"""
 
 

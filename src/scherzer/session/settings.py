@@ -68,10 +68,10 @@ def read_settings(root: Path) -> SessionSettings:
         Naming the setting that is unknown or whose value cannot be used.
     """
     path = root / FILE_NAME
-    if not path.is_file():
-        return SessionSettings()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return SessionSettings()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())[:150]
         raise BadInput(path, f"cannot be read ({problem})", "mend it, or delete it to use the defaults") from None

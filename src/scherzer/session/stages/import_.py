@@ -12,6 +12,7 @@ import pandas as pd
 from scherzer.formats.errors import BadInput
 from scherzer.formats.movies import open_exposure
 from scherzer.formats.star import StarTable
+from scherzer.physics.optics import Optics
 from scherzer.session.acquisition import optics_of
 from scherzer.session.complete import begin, complete, is_complete
 from scherzer.session.folder import Session
@@ -48,7 +49,8 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
         begin(session, STAGE)
         session.write(STAGE, table)
         complete(session, STAGE, key)
-    return StageOutcome(results.computed, counted(table), lost_in(None, table))
+    summary = counted(table) + header_conflict([done.data.get("pixel_size_A") for done in results.done], optics)
+    return StageOutcome(results.computed, summary, lost_in(None, table))
 
 
 def examine(job: Job, folder: Path, settings: ImportSettings) -> Done:
@@ -81,6 +83,14 @@ def exposure_table(paths: list[str], names: list[str], done: list[Done]) -> Star
         raise BadInput("INPUT", f"none of the {len(rows)} exposures can be used", f"the first: {rows[0]['sczReason']}")
     movies = all("rlnMicrographMovieName" in row for row in rows if row["sczState"] == "accepted")
     return StarTable("movies" if movies else "micrographs", pd.DataFrame(), pd.DataFrame(rows))
+
+
+def header_conflict(headers_A: list[float | None], optics: Optics) -> str:
+    """Say so where the headers agree on another pixel size than the one in use; the user's word goes before theirs."""
+    commonest_A = _commonest([value for value in headers_A if value is not None])
+    if commonest_A is None or abs(commonest_A / optics.pixel_size_A - 1) <= PIXEL_SIZE_TOLERANCE:
+        return ""
+    return f"; pixel size {optics.pixel_size_A:g} A as given, though the headers say {commonest_A:g} A"
 
 
 def optics_block(pixel_size_A: float, settings: SessionSettings) -> pd.DataFrame:

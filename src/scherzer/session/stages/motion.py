@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -40,7 +40,12 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
     task = MotionTask(
         optics_of_groups(table.optics), acquisition.dose_per_frame_e_per_A2, acquisition.gain, settings.motion
     )
-    return run_micrograph_stage(session, "motion", table, correct, task, context)[0]
+    outcome, _ = run_micrograph_stage(session, "motion", table, correct, task, context)
+    movies = int((table.accepted().rows["sczFrameCount"] > 1).sum())
+    if movies and acquisition.dose_per_frame_e_per_A2 is None:
+        note = f"{outcome.summary}; {movies} movies summed without dose weights (--dose-per-frame was not given)"
+        return replace(outcome, summary=note)
+    return outcome
 
 
 def correct(job: Job, folder: Path, task: MotionTask) -> Done:
