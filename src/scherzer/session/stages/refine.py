@@ -43,7 +43,8 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
         _refine_from(session, settings, kept, start, is_main=number == 0, progress=part)
         complete(session, place, key)
         computed += 1
-    complete(session, STAGE, key_of(keys))
+    if not is_complete(session, STAGE, key_of(keys), []):
+        complete(session, STAGE, key_of(keys))
     return StageOutcome(computed, summary(session, starts))
 
 
