@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scherzer.fourier.grids import centred_irfft2
+from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import make_band
 from scherzer.likelihood.noise import image_power, merge_noise, residual_power
 from scherzer.likelihood.parallel import map_blocks
@@ -120,6 +121,22 @@ def test_priors_decide_where_the_data_do_not() -> None:
     away = torch.where(shifts[:, 0] == 2, 1e5, 0.0)
     moved = search(images, bank, shifts, shift_log_prior=away)
     assert torch.equal(moved.shift_px[:, 0], torch.tensor([[2.0, 0.0]]).expand(2, 2))
+
+
+def test_priors_count_before_candidates_are_pruned() -> None:
+    """Reference 2 fits better at shift 0, reference 0 at (2, 0): the prior on shifts chooses the only survivor."""
+    particles, noise, references = scene()
+    band = make_band(BOX, 10)
+    references = 0.1 * references
+    moved = 0.9 * references[0] * phase_ramp(torch.tensor([2.0, 0.0]) / BOX, band.kx, band.ky)
+    transforms = band.put((references[2] + moved) * band_ctf(particles, band))
+    images = prepare(replace(particles, transforms=transforms), band, noise)
+    bank, shifts = reference_bank(references), shift_grid(2, 1)
+    assert (search(images, bank, shifts, survivors=1).reference == 2).all()
+    away = torch.where(shifts[:, 0] == 2, 1e3, 0.0)
+    assert (search(images, bank, shifts, survivors=1, shift_log_prior=away).reference == 0).all()
+    prior = torch.tensor([0.0, 0.0, 0.0, 1e3, 0.0])
+    assert (search(images, bank, shifts, survivors=1, log_prior=prior).reference == 3).all()
 
 
 def test_probabilities_soften_with_temperature() -> None:
