@@ -124,3 +124,12 @@ def test_a_dying_process_takes_nothing_with_it() -> None:
     assert roots[2].value == 3.0
     assert "unforeseen" not in roots[1].problem
     assert roots[1].problem
+
+
+def test_fewer_workers_where_memory_asks_for_it() -> None:
+    with Workers(3) as workers:
+        with workers.at_most(5) as same:
+            assert same is workers
+        with workers.at_most(1) as fewer:
+            assert fewer.count == 1
+            assert dict(fewer.outcomes(math.sqrt, [(4.0,), (9.0,)]))[1].value == 3.0

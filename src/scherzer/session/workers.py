@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -25,6 +26,11 @@ DIED = "the process that worked on it died (out of memory?)"
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Return the size of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,15 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
+
+    @contextmanager
+    def at_most(self, count: int) -> Iterator[Workers]:
+        """Give workers of which no more than ``count`` work at once: these, if they are not more."""
+        if self.count <= count:
+            yield self
+            return
+        with Workers(count) as fewer:
+            yield fewer
 
     def outcomes(self, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Outcome]]:
         """Call a function with every tuple of arguments; yield the index and outcome of each call as it ends.

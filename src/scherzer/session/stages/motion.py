@@ -20,6 +20,11 @@ from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.micrograph_stage import absolute_file, relative_file, run_micrograph_stage
 from scherzer.session.star_blocks import write_blocks
+from scherzer.session.workers import memory_bytes
+
+BYTES_PER_PIXEL = 4
+# Sums, transforms and the copy that decoding makes, in frames.
+FRAMES_BESIDES = 20
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,25 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
     task = MotionTask(
         optics_of_groups(table.optics), acquisition.dose_per_frame_e_per_A2, acquisition.gain, settings.motion
     )
-    outcome, _ = run_micrograph_stage(session, "motion", table, correct, task, context)
     movies = int((table.accepted().rows["sczFrameCount"] > 1).sum())
+    with context.workers.at_most(movies_at_once(session, table)) as workers:
+        few = replace(context, workers=workers)
+        outcome, _ = run_micrograph_stage(session, "motion", table, correct, task, few)
     if movies and acquisition.dose_per_frame_e_per_A2 is None:
         note = f"{outcome.summary}; {movies} movies summed without dose weights (--dose-per-frame was not given)"
         return replace(outcome, summary=note)
     return outcome
+
+
+def movies_at_once(session: Session, table: StarTable) -> int:
+    """Return how many of the session's movies fit into memory together."""
+    largest = table.accepted().rows.nlargest(1, "sczFrameCount")
+    bytes_of_one = 1
+    for name in largest["rlnMicrographName"]:
+        movie = open_exposure(session.absolute(name))
+        height, width = movie.shape
+        bytes_of_one = BYTES_PER_PIXEL * (movie.frame_count + FRAMES_BESIDES) * height * width
+    return max(1, memory_bytes() // 2 // bytes_of_one)
 
 
 def correct(job: Job, folder: Path, task: MotionTask) -> Done:
