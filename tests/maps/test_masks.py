@@ -58,6 +58,14 @@ def test_density_beyond_the_particles_sphere_is_left_out() -> None:
     assert mask[24, 24, 47] < 0.5
 
 
+def test_larger_density_beyond_the_particles_sphere_does_not_take_the_mask() -> None:
+    small = (radius_A((24, 24, 24)) < 18).float()
+    neighbour = (radius_A((24, 24, 44)) < 24).float()
+    mask = solvent_mask(small + neighbour, PIXEL_SIZE_A, 36.0)
+    assert mask[24, 24, 24] == 1
+    assert mask[24, 24, 44] == 0
+
+
 def test_edge_is_soft() -> None:
     mask = solvent_mask(ball(), PIXEL_SIZE_A, 2 * RADIUS_A)
     assert mask[24, 24].diff().abs().max() < 0.3

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from scherzer.fourier.filters import apply_radial
+from scherzer.fourier.filters import apply_radial, lowpass
 from scherzer.fourier.grids import centred_rfftn
 from scherzer.fourier.shells import fourier_shell_correlation, shell_sum
 from scherzer.geometry.point_groups import point_group
@@ -116,6 +116,16 @@ def test_grey_scale_of_the_start_does_not_matter(dihedral: Scene, refined_briefl
     group = point_group("D2")
     assert (angle_between(found.rotations, refined_briefly.rotations, group) < 2e-2).float().mean() > 0.98
     assert found.resolution_fsc143_A == pytest.approx(refined_briefly.resolution_fsc143_A, rel=0.02)
+
+
+def test_fine_detail_of_the_start_leaves_no_trace(dihedral: Scene) -> None:
+    settings = replace(SETTINGS, iterations=1)
+    detail = torch.randn(dihedral.truth.shape, generator=torch.Generator().manual_seed(2)) * dihedral.truth.std()
+    detail = 3 * (detail - lowpass(detail, dihedral.pixel_size_A, 17.0))
+    plain, detailed = (run(dihedral, start, settings) for start in (dihedral.truth, dihedral.truth + detail))
+    assert fourier_shell_correlation(dihedral.truth, dihedral.truth + detail)[10:].max() < 0.5
+    assert (fourier_shell_correlation(plain.volume, detailed.volume)[1:] > 0.97).all()
+    assert fourier_shell_correlation(detail, detailed.volume)[10:].abs().max() < 0.3
 
 
 def test_given_mask_is_used_and_progress_told(dihedral: Scene) -> None:
