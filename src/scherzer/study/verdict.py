@@ -222,7 +222,7 @@ def decide(evidence: Evidence) -> Verdict:
         underfocus = Underfocus(None, None, f"the decision is not to collect; as far as compared, {underfocus.reason}")
     sentence = rule.sentence(evidence)
     if underfocus.low_um is not None and underfocus.high_um is not None:
-        sentence = f"{sentence[:-1]}, at {underfocus.low_um:.1f} to {underfocus.high_um:.1f} um underfocus."
+        sentence = f"{sentence[:-1]}; record at {underfocus.low_um:.1f} to {underfocus.high_um:.1f} um underfocus."
     need = evidence.need.estimate
     if isinstance(need, Unknown) and _reached(evidence):
         need = Unknown(f"{evidence.target_resolution_A:.1f} A is reached with these micrographs already")
