@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import read_mrc
+from scherzer.likelihood.parallel import map_blocks
 from scherzer.report.contour import Drawable, prepare
 from scherzer.report.images import grey
 from scherzer.report.render import RenderSettings, render_surface
@@ -58,8 +60,13 @@ def map_pictures(
     drawable = prepare(
         volume, loaded.pixel_size_A or 1.0, mask if mask is not None and mask.shape == volume.shape else None
     )
+
+    def view(entry: tuple[str, tuple[float, float, float]]) -> Picture:
+        name, direction = entry
+        return Picture(png_uri(_view(drawable, direction, colour, settings)), name)
+
     return MapPictures(
-        views=tuple(Picture(png_uri(_view(drawable, direction, colour, settings)), name) for name, direction in VIEWS),
+        views=tuple(map_blocks(view, VIEWS, torch.device("cpu"))),
         slices=central_slices(volume, drawable.half_width_voxels / drawable.finer),
         level=drawable.level,
         level_sd=drawable.level_sd,
