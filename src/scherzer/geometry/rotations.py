@@ -7,6 +7,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+POLE_RAD = 1e-4  # nearer to a pole than this, single precision cannot tell rot from psi
+
 
 def from_euler(rot_rad: Tensor, tilt_rad: Tensor, psi_rad: Tensor) -> Tensor:
     """Return ``Rz(rot) Ry(tilt) Rz(psi)``, the inverse of RELION's Euler matrix, for ``(n,)`` angles."""
@@ -20,7 +22,7 @@ def to_euler(rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rot = torch.atan2(rotations[:, 1, 2], rotations[:, 0, 2])
     psi = torch.atan2(rotations[:, 2, 1], -rotations[:, 2, 0])
     # On the poles only rot + psi (or psi - rot) is defined; put all of it into psi.
-    polar = torch.hypot(rotations[:, 0, 2], rotations[:, 1, 2]) < 1e-6
+    polar = torch.hypot(rotations[:, 0, 2], rotations[:, 1, 2]) < POLE_RAD
     sign = torch.where(rotations[:, 2, 2] > 0, 1.0, -1.0)
     rot = torch.where(polar, torch.zeros_like(rot), rot)
     psi = torch.where(polar, torch.atan2(-rotations[:, 0, 1] * sign, rotations[:, 0, 0] * sign), psi)
