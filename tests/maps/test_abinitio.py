@@ -67,7 +67,7 @@ def test_map_reports_its_sampling_and_choice(dihedral: Scene, first_map: AbIniti
 
 def test_map_is_protein_white_and_within_its_sphere(first_map: AbInitio) -> None:
     box = len(first_map.volume)
-    assert first_map.volume.max() > 3 * first_map.volume.min().abs()
+    assert first_map.volume.max() > 30 * first_map.volume.min().abs()  # all but a tenth of what is negative is taken
     assert first_map.volume[0].abs().max() == 0
     power = centred_rfftn(first_map.volume).abs() ** 2
     radius = rfft_radius(box, 3)
