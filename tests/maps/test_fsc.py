@@ -1,14 +1,12 @@
 """Crossings are interpolated, and the correction takes out what the mask put in, and nothing else."""
 
-import math
-
 import pytest
 import torch
 
 from scherzer.fourier.filters import apply_radial, lowpass
 from scherzer.fourier.grids import centred_rfftn, real_radius, rfft_radius
 from scherzer.fourier.shells import fourier_shell_correlation
-from scherzer.maps.fsc import crossing_A, fsc_curves, fsc_standard_error, randomise_phases
+from scherzer.maps.fsc import crossing_A, fsc_curves, randomise_phases
 from scherzer.maps.reconstruction import spherical_mask
 
 BOX, PIXEL_SIZE_A = 40, 2.0
@@ -107,21 +105,3 @@ def test_curves_depend_on_the_seed_alone() -> None:
     given = leaking()
     assert torch.equal(fsc_curves(*given, 2.0, 3).corrected, fsc_curves(*given, 2.0, 3).corrected)
     assert not torch.equal(fsc_curves(*given, 2.0, 3).randomised, fsc_curves(*given, 2.0, 4).randomised)
-
-
-def test_standard_error_is_not_below_the_scatter_of_noise() -> None:
-    scatter = torch.stack([fourier_shell_correlation(noise(2 * n), noise(2 * n + 1)) for n in range(10, 30)])
-    measured = float((scatter[:, 5:] ** 2 * (torch.arange(5, 21.0) ** 2)).mean().sqrt())  # scatter times shell
-    error = fsc_standard_error(torch.zeros(BOX // 2 + 1), BOX, 1.0, 1)
-    stated = float((error[5:] * torch.arange(5, 21.0)).mean())
-    assert measured == pytest.approx(1 / math.sqrt(4 * math.pi), rel=0.1)
-    assert measured < stated < 2 * measured
-
-
-def test_standard_error_grows_with_symmetry_and_shrinks_with_correlation() -> None:
-    flat = torch.full((BOX // 2 + 1,), 0.5)
-    plain = fsc_standard_error(flat, BOX, 0.3, 1)
-    assert (fsc_standard_error(flat, BOX, 0.3, 24)[8:] > 3 * plain[8:]).all()
-    assert (fsc_standard_error(flat, BOX, 0.1, 1)[8:] > 1.5 * plain[8:]).all()
-    assert (fsc_standard_error(flat + 0.4, BOX, 0.3, 1)[8:] < 0.5 * plain[8:]).all()
-    assert torch.isfinite(fsc_standard_error(flat, BOX, 1e-4, 60)).all()

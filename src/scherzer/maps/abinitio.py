@@ -47,7 +47,7 @@ class AbInitio:
     pixel_size_A : float
         Of the map.
     resolution_A : float
-        Where the search's band ended; the map holds nothing beyond.
+        Where the search's band ended; what the map holds beyond comes from the mask and means nothing.
     held_out_score : list of float
         Mean log likelihood gain of the held-out particles for each seed.
     chosen : int

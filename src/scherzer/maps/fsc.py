@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -100,20 +99,3 @@ def fsc_curves(first: Tensor, second: Tensor, mask: Tensor, pixel_size_A: float,
     corrected = torch.where(shells >= start + CUT_SHELLS, correction, masked)
     frequency = shells.double() / (box * pixel_size_A)
     return FscCurves(frequency, corrected, unmasked, masked, randomised)
-
-
-def fsc_standard_error(fsc: Tensor, box: int, mask_share: float, group_order: int) -> Tensor:
-    """Standard error of an FSC by Fisher's z, from the independent voxels of each shell.
-
-    Parameters
-    ----------
-    fsc : Tensor
-        ``(b // 2 + 1,)``.
-    mask_share : float
-        Share of the box that the mask fills.
-    group_order : int
-        Operators of the point group: symmetry mates are not independent.
-    """
-    shell = torch.arange(len(fsc), device=fsc.device, dtype=torch.float64).clamp(min=1)
-    independent = (2 * math.pi * shell**2 * mask_share / group_order).clamp(min=4.0)
-    return (1 - fsc**2) / torch.sqrt(independent - 3)

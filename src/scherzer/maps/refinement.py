@@ -65,7 +65,7 @@ class Refinement:
     score : Tensor
         ``(n,)`` log likelihood gain over "no particle".
     history_A : list of float or None
-        Resolution of the alignment band after each round.
+        Resolution that each round allowed the next one's band, before the limit of the settings.
     """
 
     volume: Tensor
