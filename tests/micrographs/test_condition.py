@@ -14,12 +14,16 @@ from scherzer.micrographs.condition import judge
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements, measure
 from scherzer.micrographs.ctf_estimation import estimate_ctf
 from scherzer.physics.optics import Optics
-from scherzer.simulate.exposure import ExposurePlan, simulate_exposure
-from scherzer.simulate.settings import SimulationSettings
+from scherzer.simulate.exposure import simulate_exposure
+from scherzer.simulate.plan import ExposurePlan, Fault
+from scherzer.simulate.settings import MicroscopeSettings, ParticleSettings, SimulationSettings
 from scherzer.simulate.specimen import Specimen, load_specimen
 
 SESSION = Path(__file__).parents[2] / "../shared/real/apoferritin-10146/micrographs"
-SETTINGS = SimulationSettings(height_px=640, width_px=640, pixel_size_A=1.5, particles_per_micrograph=25)
+SETTINGS = SimulationSettings(
+    microscope=MicroscopeSettings(height_px=640, width_px=640, pixel_size_A=1.5),
+    particles=ParticleSettings(per_micrograph=25),
+)
 SOUND_CTF = CtfNumbers(15000.0, 0.0, 4.5, 0.3, 0.8, 0.0)
 SOUND = Measurements(
     particle_band_power=3.0,
@@ -38,36 +42,39 @@ SOUND = Measurements(
 
 @pytest.fixture(scope="module")
 def specimen() -> Specimen:
-    return load_specimen(SETTINGS)
+    return load_specimen(SETTINGS.specimen)
 
 
 @pytest.mark.parametrize(
-    ("artefact", "defocus_A", "kind"),
+    ("faults", "defocus_A", "kind"),
     [
-        ("none", 16000.0, "sound"),
-        ("none", 4000.0, "sound"),
-        ("empty", 6000.0, "empty"),
-        ("empty", 20000.0, "empty"),
-        ("crystalline", 15000.0, "crystalline ice"),
-        ("drifted", 15000.0, "drifted"),
+        ((), 16000.0, "sound"),
+        ((), 4000.0, "sound"),
+        (("empty",), 6000.0, "empty"),
+        (("empty",), 20000.0, "empty"),
+        (("crystalline",), 15000.0, "crystalline ice"),
+        (("drift",), 15000.0, "drifted"),
     ],
 )
-def test_simulated_artefacts_are_named(specimen: Specimen, artefact: str, defocus_A: float, kind: str) -> None:
-    plan = ExposurePlan(3, "x", artefact, defocus_A + 100, defocus_A - 100, 0.4, 300.0)  # type: ignore[arg-type]
+def test_simulated_artefacts_are_named(
+    specimen: Specimen, faults: tuple[Fault, ...], defocus_A: float, kind: str
+) -> None:
+    plan = ExposurePlan(3, "x", faults, defocus_A + 100, defocus_A - 100, 0.4, 300.0)
     # The rings of ice lie at 3.6 A, which an image at 1.5 A/px reaches but not with room to see what lies beside.
-    settings = replace(SETTINGS, pixel_size_A=1.3) if artefact == "crystalline" else SETTINGS
+    finer = replace(SETTINGS, microscope=replace(SETTINGS.microscope, pixel_size_A=1.3))
+    settings = finer if "crystalline" in faults else SETTINGS
     image = torch.from_numpy(simulate_exposure(plan, specimen, settings).frames[0].astype(np.float32))
-    numbers = CtfNumbers.of(estimate_ctf(image, settings.optics))
-    found = judge(measure(image, settings.optics, numbers), numbers)
+    numbers = CtfNumbers.of(estimate_ctf(image, settings.microscope.optics))
+    found = judge(measure(image, settings.microscope.optics, numbers), numbers)
     assert found.kind == kind
     assert (found.state == "accepted") == (kind == "sound")
     assert bool(found.reason) == (kind != "sound")
 
 
 def test_strong_astigmatism_is_not_drift(specimen: Specimen) -> None:
-    plan = ExposurePlan(3, "x", "none", 17000.0, 15500.0, 0.8, 300.0)
+    plan = ExposurePlan(3, "x", (), 17000.0, 15500.0, 0.8, 300.0)
     image = torch.from_numpy(simulate_exposure(plan, specimen, SETTINGS).frames[0].astype(np.float32))
-    assert judge(measure(image, SETTINGS.optics), None).kind == "sound"
+    assert judge(measure(image, SETTINGS.microscope.optics), None).kind == "sound"
 
 
 @pytest.mark.parametrize(

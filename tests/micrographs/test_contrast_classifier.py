@@ -15,12 +15,16 @@ from scherzer.formats.errors import BadInput
 from scherzer.micrographs.contrast import classifier as room
 from scherzer.micrographs.contrast.classifier import ContrastClassifier
 from scherzer.micrographs.contrast.visibility import LABELS
-from scherzer.simulate.exposure import ExposurePlan, simulate_exposure
-from scherzer.simulate.settings import SimulationSettings
+from scherzer.simulate.exposure import simulate_exposure
+from scherzer.simulate.plan import ExposurePlan
+from scherzer.simulate.settings import MicroscopeSettings, ParticleSettings, SimulationSettings
 from scherzer.simulate.specimen import Specimen, load_specimen
 
 WEIGHTS = Path(room.__file__).parent / "weights" / "contrast.safetensors"
-SETTINGS = SimulationSettings(height_px=768, width_px=768, pixel_size_A=1.6, particles_per_micrograph=30)
+SETTINGS = SimulationSettings(
+    microscope=MicroscopeSettings(height_px=768, width_px=768, pixel_size_A=1.6),
+    particles=ParticleSettings(per_micrograph=30),
+)
 MODELS = Path(__file__).parents[2] / "../shared/models"
 
 
@@ -31,13 +35,13 @@ def classifier() -> ContrastClassifier:
 
 @pytest.fixture(scope="module")
 def specimen() -> Specimen:
-    return load_specimen(SETTINGS)
+    return load_specimen(SETTINGS.specimen)
 
 
 def exposure(
     specimen: Specimen, defocus_A: float, settings: SimulationSettings = SETTINGS, thickness_A: float = 300.0
 ) -> Tensor:
-    plan = ExposurePlan(5, "x", "none", defocus_A + 80, defocus_A - 80, 0.3, thickness_A)
+    plan = ExposurePlan(5, "x", (), defocus_A + 80, defocus_A - 80, 0.3, thickness_A)
     return torch.from_numpy(simulate_exposure(plan, specimen, settings).frames[0].astype(np.float32))
 
 
@@ -47,7 +51,7 @@ def high(specimen: Specimen) -> Tensor:
 
 
 def test_probabilities_are_probabilities(classifier: ContrastClassifier, high: Tensor) -> None:
-    found = classifier.classify(high, SETTINGS.optics)
+    found = classifier.classify(high, SETTINGS.microscope.optics)
     assert sum(found.probabilities) == pytest.approx(1.0, abs=1e-5)
     assert found.label == LABELS[int(np.argmax(found.probabilities))]
     assert found.d_prime_low < found.d_prime < found.d_prime_high
@@ -56,7 +60,7 @@ def test_probabilities_are_probabilities(classifier: ContrastClassifier, high: T
 def test_the_same_place_at_less_defocus_falls_in_class(
     classifier: ContrastClassifier, specimen: Specimen, high: Tensor
 ) -> None:
-    found = [classifier.classify(image, SETTINGS.optics) for image in (high, exposure(specimen, 3500.0))]
+    found = [classifier.classify(image, SETTINGS.microscope.optics) for image in (high, exposure(specimen, 3500.0))]
     assert found[0].label == "good"
     assert found[1].label == "bad"
     assert found[0].d_prime > 1.4 * found[1].d_prime
@@ -65,15 +69,15 @@ def test_the_same_place_at_less_defocus_falls_in_class(
 def test_the_same_signal_under_more_noise_falls_in_class(classifier: ContrastClassifier, high: Tensor) -> None:
     rng = np.random.default_rng(2)
     noise = torch.from_numpy(rng.standard_normal(tuple(high.shape), dtype=np.float32)) * high.std()
-    estimates = [classifier.classify(high + factor * noise, SETTINGS.optics) for factor in (0.0, 1.0, 2.5)]
+    estimates = [classifier.classify(high + factor * noise, SETTINGS.microscope.optics) for factor in (0.0, 1.0, 2.5)]
     d_primes = [found.d_prime for found in estimates]
     assert d_primes[0] > 1.15 * d_primes[1] > 1.15 * 1.15 * d_primes[2]
     assert LABELS.index(estimates[2].label) > LABELS.index(estimates[0].label)
 
 
 def test_grey_levels_do_not_matter(classifier: ContrastClassifier, high: Tensor) -> None:
-    one = classifier.classify(high, SETTINGS.optics)
-    other = classifier.classify(-900 + 37 * high, SETTINGS.optics)
+    one = classifier.classify(high, SETTINGS.microscope.optics)
+    other = classifier.classify(-900 + 37 * high, SETTINGS.microscope.optics)
     assert other.d_prime == pytest.approx(one.d_prime, rel=1e-3)
 
 
@@ -83,14 +87,14 @@ def test_the_pixel_size_hardly_matters(classifier: ContrastClassifier, high: Ten
     edge = (768 - small) // 2
     cut = transform[edge:-edge, edge:-edge]
     coarse = torch.fft.ifft2(torch.fft.ifftshift(cut)).real * (small / 768) ** 2
-    one = classifier.classify(high, SETTINGS.optics)
-    other = classifier.classify(coarse, replace(SETTINGS, pixel_size_A=2.56).optics)
+    one = classifier.classify(high, SETTINGS.microscope.optics)
+    other = classifier.classify(coarse, replace(SETTINGS.microscope, pixel_size_A=2.56).optics)
     assert other.d_prime == pytest.approx(one.d_prime, rel=0.08)
 
 
 def test_noise_alone_is_bad(classifier: ContrastClassifier) -> None:
     image = torch.from_numpy(np.random.default_rng(4).poisson(9.0, (900, 900)).astype(np.float32))
-    assert classifier.classify(image, SETTINGS.optics).label == "bad"
+    assert classifier.classify(image, SETTINGS.microscope.optics).label == "bad"
 
 
 def test_weights_are_small_and_load_without_pickle() -> None:
@@ -100,9 +104,9 @@ def test_weights_are_small_and_load_without_pickle() -> None:
 
 def test_saved_weights_come_back(classifier: ContrastClassifier, high: Tensor, tmp_path: Path) -> None:
     classifier.save(tmp_path / "w.safetensors")
-    again = ContrastClassifier.load(tmp_path / "w.safetensors").classify(high, SETTINGS.optics)
-    assert again == classifier.classify(high, SETTINGS.optics) or again.probabilities == pytest.approx(
-        classifier.classify(high, SETTINGS.optics).probabilities
+    again = ContrastClassifier.load(tmp_path / "w.safetensors").classify(high, SETTINGS.microscope.optics)
+    assert again == classifier.classify(high, SETTINGS.microscope.optics) or again.probabilities == pytest.approx(
+        classifier.classify(high, SETTINGS.microscope.optics).probabilities
     )
 
 
@@ -119,4 +123,4 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("image", [torch.ones(300, 300), torch.full((300, 300), torch.nan), torch.rand(20, 20)])
 def test_what_is_no_micrograph_is_refused(classifier: ContrastClassifier, image: Tensor) -> None:
     with pytest.raises(ValueError, match="contrast needs"):
-        classifier.classify(image, SETTINGS.optics)
+        classifier.classify(image, SETTINGS.microscope.optics)

@@ -16,7 +16,7 @@ import pytest
 
 from scherzer.session.demo import prepare_simulated
 from scherzer.session.settings import SessionSettings, write_settings
-from scherzer.simulate.presets import demo_settings
+from scherzer.simulate.presets import read_preset
 
 SCHERZER = (sys.executable, "-c", "from scherzer.cli.main import main; main()")
 LONGEST_S = 1800
@@ -66,8 +66,15 @@ def times_of(root: Path) -> dict[Path, int]:
 
 @pytest.mark.slow
 def test_killed_three_times_and_finished_like_an_unbroken_run(tmp_path: Path) -> None:
-    simulation = replace(
-        demo_settings(), micrographs=6, drifted=0, empty=0, frames=2, defocus_low_um=1.2, defocus_high_um=2.4
+    simulation = read_preset(
+        "small",
+        {
+            "micrographs": 6,
+            "microscope.defocus_um": (1.2, 2.4),
+            "exposure.frames": 2,
+            "faults.drift": 0.0,
+            "faults.empty": 0.0,
+        },
     )
     unbroken, broken = tmp_path / "a" / "session", tmp_path / "b" / "session"
     session, settings = prepare_simulated(unbroken, simulation, None)

@@ -15,7 +15,7 @@ from scherzer.session.settings import SessionSettings
 from scherzer.session.stages import contrast, ctf, extract, import_, motion, pick
 from scherzer.session.stages.context import Context
 from scherzer.session.workers import Workers
-from scherzer.simulate.presets import demo_settings
+from scherzer.simulate.presets import read_preset
 
 STAGES = (import_, motion, ctf, contrast, pick, extract)
 
@@ -28,8 +28,15 @@ def run_stages(session: Session, settings: SessionSettings) -> list[int]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, SessionSettings]:
     """Return a session of three two-frame movies, run to particles."""
-    simulation = replace(
-        demo_settings(), micrographs=3, drifted=0, empty=0, frames=2, defocus_low_um=1.2, defocus_high_um=2.4
+    simulation = read_preset(
+        "small",
+        {
+            "micrographs": 3,
+            "microscope.defocus_um": (1.2, 2.4),
+            "exposure.frames": 2,
+            "faults.drift": 0.0,
+            "faults.empty": 0.0,
+        },
     )
     session, settings = prepare_simulated(tmp_path_factory.mktemp("tiny"), simulation, 1)
     run_stages(session, settings)

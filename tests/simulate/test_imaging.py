@@ -14,22 +14,26 @@ from scherzer.physics.envelopes import interaction_rad_per_V_A
 from scherzer.simulate.artefacts import contamination_heights_A, crystalline_potential_V_A
 from scherzer.simulate.detector import DQE_ZERO, count_electrons, signal_transfer
 from scherzer.simulate.drift import draw_bad_track, draw_track, still_track
-from scherzer.simulate.exposure import ExposurePlan, simulate_exposure
+from scherzer.simulate.exposure import simulate_exposure
 from scherzer.simulate.ice import slab_amplitudes, thickness_map, water_noise_density
 from scherzer.simulate.image_formation import field_grid, particle_depths, relative_contrast, water_depths
 from scherzer.simulate.placement import Placement, place_particles
-from scherzer.simulate.settings import SimulationSettings
+from scherzer.simulate.plan import ExposurePlan, Fault
+from scherzer.simulate.settings import MicroscopeSettings, SimulationSettings, SpecimenSettings
 from scherzer.simulate.specimen import load_specimen
 
 WAVELENGTH_A = 0.019687
 BARE = SimulationSettings(
-    height_px=256, width_px=320, pixel_size_A=2.0, b_factor_A2=0, beam_semiangle_mrad=0, symmetry="D2", diameter_A=90
+    specimen=SpecimenSettings(symmetry="D2", diameter_A=90),
+    microscope=MicroscopeSettings(
+        height_px=256, width_px=320, pixel_size_A=2.0, b_factor_A2=0, beam_semiangle_mrad=0, focal_spread_A=0
+    ),
 )
 
 
 @pytest.fixture(scope="module")
 def specimen():
-    return load_specimen(BARE)
+    return load_specimen(BARE.specimen)
 
 
 def one_particle(height_A: float) -> Placement:
@@ -52,7 +56,7 @@ def test_the_field_has_room_on_every_side() -> None:
 def test_protein_is_dark_and_imaged_by_the_ctf(specimen) -> None:
     grid = field_grid(256, 320, 2.0)
     depths = particle_depths(specimen, one_particle(0.0), grid, WAVELENGTH_A)
-    parameters = BARE.optics.ctf_parameters(15000, 14000, 0.4)
+    parameters = BARE.microscope.optics.ctf_parameters(15000, 14000, 0.4)
     found = relative_contrast(depths, parameters, grid, BARE)
     kx, ky = torch.broadcast_tensors(grid.kx, grid.ky)
     expected = -2 * interaction_rad_per_V_A(300) * ctf(parameters, kx, ky)[0] * depths.sine
@@ -75,9 +79,9 @@ def test_height_is_defocus(specimen) -> None:
     grid = field_grid(256, 320, 2.0)
     high = particle_depths(specimen, one_particle(180.0), grid, WAVELENGTH_A)
     flat = particle_depths(specimen, one_particle(0.0), grid, WAVELENGTH_A)
-    found = relative_contrast(high, BARE.optics.ctf_parameters(9000, 8800, 0.2), grid, BARE)
-    expected = relative_contrast(flat, BARE.optics.ctf_parameters(9180, 8980, 0.2), grid, BARE)
-    ignored = relative_contrast(flat, BARE.optics.ctf_parameters(9000, 8800, 0.2), grid, BARE)
+    found = relative_contrast(high, BARE.microscope.optics.ctf_parameters(9000, 8800, 0.2), grid, BARE)
+    expected = relative_contrast(flat, BARE.microscope.optics.ctf_parameters(9180, 8980, 0.2), grid, BARE)
+    ignored = relative_contrast(flat, BARE.microscope.optics.ctf_parameters(9000, 8800, 0.2), grid, BARE)
     error, without = ((found - other).abs().pow(2).sum() / found.abs().pow(2).sum() for other in (expected, ignored))
     assert float(error) < 1e-3
     assert float(without) > 30 * float(error)
@@ -86,9 +90,8 @@ def test_height_is_defocus(specimen) -> None:
 def test_the_spectrum_of_ice_is_that_of_a_slab() -> None:
     grid, thickness_A = field_grid(640, 640, 1.0), 900.0
     depths = water_depths(np.random.default_rng(2), grid, thickness_A, WAVELENGTH_A)
-    parameters = BARE.optics.ctf_parameters(12000, 12000)
-    bare = replace(BARE, voltage_kV=300.0)
-    power = relative_contrast(depths, parameters, grid, bare).abs().pow(2)
+    parameters = BARE.microscope.optics.ctf_parameters(12000, 12000)
+    power = relative_contrast(depths, parameters, grid, BARE).abs().pow(2)
     k = torch.sqrt(grid.k2)
     density = water_noise_density(k, thickness_A) * (2 * interaction_rad_per_V_A(300)) ** 2
     white = power / density / (grid.height * grid.width) * grid.pixel_size_A**2
@@ -204,15 +207,20 @@ def test_crystalline_ice_has_sharp_reflections() -> None:
     assert near > 0.9 * float(power.sum())
 
 
-def plan(artefact: str = "none", defocus_A: float = 15000.0, thickness_A: float = 300.0) -> ExposurePlan:
-    return ExposurePlan(0, "a", artefact, defocus_A, defocus_A, 0.0, thickness_A)  # type: ignore[arg-type]
+def changed(**sections: dict[str, object]) -> SimulationSettings:
+    """Return the bare settings with some fields of some sections changed."""
+    return replace(BARE, **{name: replace(getattr(BARE, name), **values) for name, values in sections.items()})
+
+
+def plan(*faults: Fault, defocus_A: float = 15000.0, thickness_A: float = 300.0) -> ExposurePlan:
+    return ExposurePlan(0, "a", faults, defocus_A, defocus_A, 0.0, thickness_A)
 
 
 def test_an_exposure_has_the_dose_it_should(specimen) -> None:
-    settings = replace(BARE, frames=3, particles_per_micrograph=5)
+    settings = changed(exposure={"frames": 3, "output": "movies"}, particles={"per_micrograph": 5})
     exposure = simulate_exposure(plan(), specimen, settings)
     assert exposure.frames.shape == (3, 256, 320)
-    expected = settings.dose_e_per_A2 / 3 * 4.0 * DQE_ZERO * np.exp(-300 / 9000)
+    expected = settings.exposure.dose_per_frame_e_per_A2 * 4.0 * DQE_ZERO * np.exp(-300 / 9000)
     np.testing.assert_allclose(exposure.frames.mean(axis=(1, 2)), expected, rtol=0.03)
 
 
@@ -220,19 +228,22 @@ def ring_agreement(image: np.ndarray, defocus_A: float, settings: SimulationSett
     """Correlation of the rotational average of a spectrum with the CTF's square, slow changes removed."""
     height, width = image.shape
     power = torch.fft.rfft2(torch.from_numpy(image - image.mean())).abs().pow(2)
-    ky, kx = torch.fft.fftfreq(height, settings.pixel_size_A)[:, None], torch.arange(width // 2 + 1) / (width * 2.0)
+    ky, kx = (
+        torch.fft.fftfreq(height, settings.microscope.pixel_size_A)[:, None],
+        torch.arange(width // 2 + 1) / (width * 2.0),
+    )
     shell = (torch.hypot(kx, ky) * 256 * 2.0).round().long().flatten()
     curve = torch.log(torch.bincount(shell, power.flatten().float()) / torch.bincount(shell))[8:90]
     k = torch.arange(8, 90) / (256 * 2.0)
-    model = ctf(settings.optics.ctf_parameters(defocus_A, defocus_A), k, 0 * k)[0] ** 2
+    model = ctf(settings.microscope.optics.ctf_parameters(defocus_A, defocus_A), k, 0 * k)[0] ** 2
     window = torch.ones(1, 1, 17) / 17
     flat = [c - torch.conv1d(c[None, None].float(), window, padding=8)[0, 0] for c in (curve, model)]
     return float(torch.corrcoef(torch.stack([c[9:-9] for c in flat]))[0, 1])
 
 
 def test_ice_alone_shows_thon_rings_at_the_true_defocus(specimen) -> None:
-    settings = replace(BARE, height_px=512, width_px=512)
-    image = simulate_exposure(plan("empty", 9000.0), specimen, settings).frames[0].astype(np.float32)
+    settings = changed(microscope={"height_px": 512, "width_px": 512})
+    image = simulate_exposure(plan("empty", defocus_A=9000.0), specimen, settings).frames[0].astype(np.float32)
     scores = {
         defocus: ring_agreement(image, defocus, settings) for defocus in (6000.0, 7500.0, 9000.0, 10500.0, 12000.0)
     }
@@ -241,10 +252,10 @@ def test_ice_alone_shows_thon_rings_at_the_true_defocus(specimen) -> None:
 
 
 def test_contrast_grows_with_defocus_and_falls_with_ice(specimen) -> None:
-    settings = replace(BARE, particles_per_micrograph=12, b_factor_A2=60)
+    settings = changed(particles={"per_micrograph": 12}, microscope={"b_factor_A2": 60})
 
     def contrast(defocus_A: float, thickness_A: float) -> float:
-        exposure = simulate_exposure(plan("none", defocus_A, thickness_A), specimen, settings)
+        exposure = simulate_exposure(plan(defocus_A=defocus_A, thickness_A=thickness_A), specimen, settings)
         image = exposure.frames.sum(0) / exposure.frames.sum(0).mean() - 1
         inside = exposure.particles.inside(256, 320)
         x, y = (np.round(c[inside]).astype(int) for c in (exposure.particles.x_px, exposure.particles.y_px))
@@ -259,8 +270,11 @@ def test_contrast_grows_with_defocus_and_falls_with_ice(specimen) -> None:
 
 
 def test_radiation_takes_fine_detail_first(specimen) -> None:
-    settings = replace(BARE, frames=4, dose_e_per_A2=4000.0, particles_per_micrograph=10, drift_A=0.0)
-    quiet = replace(settings, particles_per_micrograph=0)
+    settings = changed(
+        exposure={"frames": 4, "dose_e_per_A2": 4000.0, "drift_A": 0.0, "output": "movies"},
+        particles={"per_micrograph": 10},
+    )
+    quiet = replace(settings, particles=replace(settings.particles, per_micrograph=0))
     with_protein, without = (
         simulate_exposure(plan(), specimen, s).frames.astype(np.float64) for s in (settings, quiet)
     )

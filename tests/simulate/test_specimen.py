@@ -16,7 +16,7 @@ from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import from_euler, random_rotations
 from scherzer.physics.scattering import DISPLACED_A3, potential_volume
 from scherzer.simulate.phantom import phantom_atoms
-from scherzer.simulate.settings import SimulationSettings
+from scherzer.simulate.settings import SpecimenSettings
 from scherzer.simulate.specimen import load_specimen, project
 
 PIXEL_A = 2.5
@@ -24,7 +24,7 @@ PIXEL_A = 2.5
 
 @pytest.fixture(scope="module")
 def specimen():
-    return load_specimen(SimulationSettings(symmetry="C3", diameter_A=90))
+    return load_specimen(SpecimenSettings(symmetry="C3", diameter_A=90))
 
 
 def images(specimen, rotations: torch.Tensor, offsets: torch.Tensor, box: int) -> torch.Tensor:
@@ -117,6 +117,6 @@ def test_a_model_file_is_the_specimen(tmp_path: Path) -> None:
     line = "ATOM  {0:5d}  CA  ALA A{0:4d}    {1:8.3f}{2:8.3f}{3:8.3f}  1.00 12.50           C\n"
     points = np.random.default_rng(0).normal(0, 12, (50, 3)) + 30
     (tmp_path / "a.pdb").write_text("".join(line.format(i + 1, *point) for i, point in enumerate(points)))
-    loaded = load_specimen(SimulationSettings(model=tmp_path / "a.pdb"))
+    loaded = load_specimen(SpecimenSettings(model=tmp_path / "a.pdb"))
     expected = np.linalg.norm(points - points.mean(0), axis=1).max()
     assert loaded.radius_A == pytest.approx(expected, abs=0.01)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +14,7 @@ from scherzer.fourier.slices import slice_table
 from scherzer.geometry.rotations import from_euler
 from scherzer.physics.ctf import ctf
 from scherzer.physics.optics import ctf_parameters_of
-from scherzer.simulate.presets import tiny_settings
+from scherzer.simulate.presets import read_preset
 from scherzer.simulate.session import SimulatedSession, simulate_session
 
 BOX = 96
@@ -24,7 +22,24 @@ BOX = 96
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> SimulatedSession:
-    settings = replace(tiny_settings(), micrographs=2, symmetry="D2", fragment_fraction=0.0, ice_thick_A=250)
+    settings = read_preset(
+        "small",
+        {
+            "micrographs": 2,
+            "specimen.symmetry": "D2",
+            "microscope.height_px": 512,
+            "microscope.width_px": 512,
+            "microscope.pixel_size_A": 2.0,
+            "microscope.defocus_um": (1.0, 2.2),
+            "ice.thickness_A": (200, 250),
+            "particles.per_micrograph": 25,
+            "particles.broken": 0.0,
+            "exposure.output": "sums",
+            "exposure.frames": 1,
+            "faults.drift": 0.0,
+            "faults.empty": 0.0,
+        },
+    )
     return simulate_session(tmp_path_factory.mktemp("s"), settings)
 
 
@@ -70,7 +85,7 @@ def test_positions_angles_and_defocus_are_right(session: SimulatedSession) -> No
     swapped = rows.assign(rlnAngleRot=180 - rows["rlnAnglePsi"], rlnAnglePsi=180 - rows["rlnAngleRot"])
     assert mean_agreement(session, swapped) < 0.85 * truth  # the inverse rotation
     assert mean_agreement(session, rows.assign(rlnCoordinateX=rows["rlnCoordinateX"] - 6)) < 0.75 * truth
-    wrong_defocus = rows.assign(rlnDefocusU=rows["rlnDefocusU"] + 4000, rlnDefocusV=rows["rlnDefocusV"] + 4000)
+    wrong_defocus = rows.assign(rlnDefocusU=rows["rlnDefocusU"] + 6000, rlnDefocusV=rows["rlnDefocusV"] + 6000)
     assert mean_agreement(session, wrong_defocus) < 0.95 * truth
     mirrored = rows.assign(rlnDefocusU=-rows["rlnDefocusU"], rlnDefocusV=-rows["rlnDefocusV"])
     assert mean_agreement(session, mirrored) < 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,43 +12,45 @@ from scherzer.cli.screen import Screen, plain_errors
 
 
 def simulate(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="Name of a preset, or a YAML file.")] = "small",
     out: options.Out = Path("simulated"),
-    micrographs: Annotated[int, typer.Option(min=1, metavar="N", help="Sound exposures.")] = 10,
-    frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames of a movie; 1: sums.")] = 1,
-    size: Annotated[int, typer.Option(min=128, metavar="PX", help="Side of the images.")] = 1024,
-    pixel_size: Annotated[float, typer.Option(metavar="A", help="Pixel size.")] = 1.6,
-    defocus: Annotated[tuple[float, float], typer.Option(metavar="LOW HIGH", help="Underfocus, um.")] = (0.5, 2.6),
-    dose: Annotated[float, typer.Option(metavar="E/A2", help="Exposure in all.")] = 40.0,
-    particles: Annotated[int, typer.Option(min=0, metavar="N", help="Particles in a micrograph.")] = 80,
-    model: Annotated[Path | None, typer.Option(metavar="FILE", help="PDB or mmCIF. Default: a phantom.")] = None,
-    symmetry: Annotated[str, typer.Option(metavar="GROUP", help="Point group of the phantom.")] = "O",
-    diameter: Annotated[float, typer.Option(metavar="A", help="Diameter of the phantom.")] = 130.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Everything random follows from it.")] = 1,
+    micrographs: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many exposures.")] = None,
+    model: Annotated[Path | None, typer.Option(metavar="FILE", help="PDB or mmCIF of the specimen.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Everything random follows from it.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting, such as exposure.frames=30.")
+    ] = None,
+    workers: options.Workers = None,
+    presets: Annotated[bool, typer.Option("--presets", help="List the presets and stop.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the preset, to start another from, and stop.")] = False,
 ) -> None:
-    """Write exposures whose truth is known (truth/*.star).
+    """Write a session whose truth is known (truth/*.star).
 
-    Example: scherzer simulate --micrographs 20 --frames 8 --defocus 0.8 2.4 --out sim
+    Example: scherzer simulate apof-10146 --micrographs 5 --set exposure.dose_e_per_A2=50 --out sim
     """
     with plain_errors():
-        from scherzer.session.demo import prepare_simulated
-        from scherzer.simulate.settings import SimulationSettings
+        import yaml
 
-        settings = SimulationSettings(
-            micrographs=micrographs,
-            frames=frames,
-            height_px=size,
-            width_px=size,
-            pixel_size_A=pixel_size,
-            defocus_low_um=defocus[0],
-            defocus_high_um=defocus[1],
-            dose_e_per_A2=dose,
-            particles_per_micrograph=particles,
-            model=model,
-            symmetry=symmetry,
-            diameter_A=diameter,
-            seed=seed,
-        )
+        from scherzer.formats.errors import BadInput
+        from scherzer.session.demo import prepare_simulated
+        from scherzer.simulate.presets import preset_names, preset_text, read_preset
+
+        if presets:
+            for name in preset_names():
+                print(f"{name:16s} {' '.join(read_preset(name).source.split())}")
+            return
+        if show:
+            print(preset_text(preset), end="")
+            return
+        changes: dict[str, Any] = {"micrographs": micrographs, "specimen.model": model, "seed": seed}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        for entry in change or ():
+            name, equals, value = entry.partition("=")
+            if not equals:
+                raise BadInput("--set", f"{entry!r} sets nothing", "give NAME=VALUE, such as exposure.frames=30")
+            changes[name] = yaml.safe_load(value)
+        settings = read_preset(preset, changes)
         screen = Screen()
         with screen.bar("simulate") as progress:
-            session, _ = prepare_simulated(out, settings, None, progress)
+            session, _ = prepare_simulated(out, settings, workers, progress)
         print(f"Simulated. To the verdict: scherzer run --out {session.root}")

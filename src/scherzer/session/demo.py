@@ -14,7 +14,7 @@ from scherzer.session.keys import key_of
 from scherzer.session.prepare import prepare
 from scherzer.session.settings import FILE_NAME, SessionSettings, write_settings
 from scherzer.session.workers import processors
-from scherzer.simulate.presets import demo_settings
+from scherzer.simulate.presets import read_preset
 from scherzer.simulate.session import simulate_session
 from scherzer.simulate.settings import SimulationSettings
 
@@ -40,7 +40,7 @@ def prepare_demo(
         If the folder cannot be written.
     """
     is_new = not (root / FILE_NAME).is_file()
-    session, settings = prepare_simulated(root, demo_settings(), workers, progress)
+    session, settings = prepare_simulated(root, read_preset("small"), workers, progress)
     if not is_new:
         return session, settings  # whoever changed a setting since shall see what it does
     settings = replace(
@@ -86,6 +86,6 @@ def prepare_simulated(
         begin(session, TRUTH)
         simulate_session(root, simulation, progress, workers or processors())
         complete(session, TRUTH, key)
-    folder = root / ("movies" if simulation.frames > 1 else "micrographs")
+    folder = root / ("movies" if simulation.exposure.output == "movies" else "micrographs")
     stated = yaml.safe_load((root / FACTS).read_text(encoding="utf-8"))
     return prepare(root, [str(folder)], stated)

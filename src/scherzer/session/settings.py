@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from scherzer.formats.atomic import write_text
-from scherzer.formats.errors import BadInput
+from scherzer.formats.settings_yaml import plain, read_mapping, settings_from
 from scherzer.maps.settings import AbInitioSettings, RefineSettings
 from scherzer.micrographs.condition import ConditionSettings
 from scherzer.micrographs.ctf_estimation import CtfSettings
@@ -69,23 +68,16 @@ def read_settings(root: Path) -> SessionSettings:
     """
     path = root / FILE_NAME
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        content = read_mapping(path)
+    except FileNotFoundError:
         return SessionSettings()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = " ".join(str(error).split())[:150]
-        raise BadInput(path, f"cannot be read ({problem})", "mend it, or delete it to use the defaults") from None
-    content = {} if content is None else content
-    if not isinstance(content, Mapping):
-        raise BadInput(path, "holds no settings", "mend it, or delete it to use the defaults")
     settings = {name: value for name, value in content.items() if name != "software"}
-    validated: SessionSettings = _validated(SessionSettings, settings, path)
-    return validated
+    return settings_from(SessionSettings, settings, path, {name: entry.unit for name, entry in QUANTITIES.items()})
 
 
 def write_settings(settings: SessionSettings, root: Path) -> None:
     """Write ``session.yaml``, if it would change."""
-    content = {"software": software(), **_plain(asdict(settings))}
+    content = {"software": software(), **plain(asdict(settings))}
     text = HEADING + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     path = root / FILE_NAME
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -114,42 +106,3 @@ def with_stated(settings: SessionSettings, stated: Mapping[str, Any]) -> Session
     acquisition = replace(settings.acquisition, **given)
     check_ranges(acquisition)
     return replace(settings, acquisition=acquisition)
-
-
-def _validated(kind: type[Any], content: Mapping[str, Any], path: Path, prefix: str = "") -> Any:
-    """Build a settings dataclass from a mapping, section by section."""
-    hints = get_type_hints(kind)
-    known = [entry.name for entry in fields(kind)]
-    values: dict[str, Any] = {}
-    for name, value in content.items():
-        if name not in known:
-            raise BadInput(path, f"unknown setting {prefix}{name}", f"known here: {', '.join(known)}")
-        if is_dataclass(hints[name]) and isinstance(hints[name], type):
-            if not isinstance(value, Mapping):
-                raise BadInput(path, f"{prefix}{name} is not a section", "give its settings below it, indented")
-            values[name] = _validated(hints[name], value, path, f"{prefix}{name}.")
-        else:
-            values[name] = _converted(hints[name], value, path, f"{prefix}{name}")
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise BadInput(path, f"{prefix.rstrip('.')}: {error}", "mend it") from None
-
-
-def _converted(hint: Any, value: Any, path: Path, name: str) -> Any:
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        field_name = name.rsplit(".", 1)[-1]
-        unit = f", in {QUANTITIES[field_name].unit}" if field_name in QUANTITIES else ""
-        raise BadInput(path, f"{name} is {value!r} ({message.lower()})", f"give {name}{unit}") from None
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as YAML's safe writer knows it."""
-    if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-Artefact = Literal["none", "drifted", "empty", "crystalline", "contaminated"]
 
 # Reflections of hexagonal ice, A.
 HEXAGONAL_ICE_A = (3.90, 3.67, 3.44)

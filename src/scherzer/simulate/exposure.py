@@ -10,11 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scherzer.physics.ctf import CtfParameters
 from scherzer.physics.dose import dose_weights
 from scherzer.simulate.artefacts import (
     BAD_DRIFT_A,
-    Artefact,
     contamination_heights_A,
     crystalline_potential_V_A,
 )
@@ -31,42 +29,12 @@ from scherzer.simulate.image_formation import (
     water_depths,
 )
 from scherzer.simulate.placement import Placement, place_particles
+from scherzer.simulate.plan import ExposurePlan
 from scherzer.simulate.settings import SimulationSettings
 from scherzer.simulate.specimen import Specimen
 
 # Exposure intervals over which damage is averaged in an image that is written as one sum.
 DAMAGE_STEPS = 16
-
-
-@dataclass(frozen=True)
-class ExposurePlan:
-    """What is decided about an exposure before it is made.
-
-    Attributes
-    ----------
-    index : int
-        Number in the session; with the session's seed it fixes everything random.
-    name : str
-        File name without suffix.
-    artefact : Artefact
-        What is wrong with it, if anything.
-    defocus_u_A, defocus_v_A, defocus_angle_rad : float
-        Of the middle of the film.
-    thickness_A : float
-        Mean thickness of the ice.
-    """
-
-    index: int
-    name: str
-    artefact: Artefact
-    defocus_u_A: float
-    defocus_v_A: float
-    defocus_angle_rad: float
-    thickness_A: float
-
-    def parameters(self, settings: SimulationSettings) -> CtfParameters:
-        """CTF parameters of the middle of the film, ``(1,)``."""
-        return settings.optics.ctf_parameters(self.defocus_u_A, self.defocus_v_A, self.defocus_angle_rad)
 
 
 @dataclass(frozen=True)
@@ -96,24 +64,22 @@ def simulate_exposure(plan: ExposurePlan, specimen: Specimen, settings: Simulati
     # One stream a matter, so that a change of one (more frames, say) leaves the others as they were.
     streams = np.random.SeedSequence(settings.seed, spawn_key=(1, plan.index)).spawn(5)
     place, ice, move, spoil, count = (np.random.default_rng(stream) for stream in streams)
-    grid = field_grid(settings.height_px, settings.width_px, settings.pixel_size_A)
+    grid = field_grid(settings.microscope.height_px, settings.microscope.width_px, settings.microscope.pixel_size_A)
     parameters = plan.parameters(settings)
     wavelength_A = float(parameters.wavelength_A)
     particles = _place(place, plan, specimen, settings, grid)
     track = _track(move, plan, settings)
     frost_A = torch.from_numpy(
-        contamination_heights_A(
-            spoil, (grid.height, grid.width), grid.pixel_size_A, large=plan.artefact == "contaminated"
-        )
+        contamination_heights_A(spoil, (grid.height, grid.width), grid.pixel_size_A, large="ice_balls" in plan.faults)
     )
     still = water_depths(ice, grid, plan.thickness_A, wavelength_A) + surface_depths(frost_A)
-    if plan.artefact == "crystalline":
+    if "crystalline" in plan.faults:
         lattice = torch.fft.rfft2(crystalline_potential_V_A(spoil, (grid.height, grid.width), grid.pixel_size_A))
         still = still + Depths(lattice, torch.zeros_like(lattice))
     protein = particle_depths(specimen, particles, grid, wavelength_A)
-    film_A = thickness_map(ice, settings.height_px, settings.width_px, plan.thickness_A)
+    film_A = thickness_map(ice, settings.microscope.height_px, settings.microscope.width_px, plan.thickness_A)
     m = grid.margin_px
-    film_A = film_A + frost_A[m : m + settings.height_px, m : m + settings.width_px].numpy()
+    film_A = film_A + frost_A[m : m + settings.microscope.height_px, m : m + settings.microscope.width_px].numpy()
     frames = _record(
         count,
         relative_contrast(protein, parameters, grid, settings),
@@ -129,24 +95,24 @@ def simulate_exposure(plan: ExposurePlan, specimen: Specimen, settings: Simulati
 def _place(
     rng: np.random.Generator, plan: ExposurePlan, specimen: Specimen, settings: SimulationSettings, grid: FieldGrid
 ) -> Placement:
-    wanted = 0 if plan.artefact == "empty" else settings.particles_per_micrograph
+    wanted = 0 if "empty" in plan.faults else settings.particles.per_micrograph
     return place_particles(
         rng,
         wanted,
-        (settings.height_px, settings.width_px),
+        (settings.microscope.height_px, settings.microscope.width_px),
         grid.margin_px,
-        2 * specimen.radius_A / settings.pixel_size_A,
+        2 * specimen.radius_A / settings.microscope.pixel_size_A,
         max(0.0, plan.thickness_A / 2 - specimen.radius_A),
-        settings.fragment_fraction,
+        settings.particles.broken,
     )
 
 
 def _track(rng: np.random.Generator, plan: ExposurePlan, settings: SimulationSettings) -> Track:
-    if plan.artefact == "drifted":
-        return draw_bad_track(rng, settings.frames, BAD_DRIFT_A)
-    if settings.frames == 1:
+    if "drift" in plan.faults:
+        return draw_bad_track(rng, settings.exposure.frames, BAD_DRIFT_A)
+    if settings.exposure.frames == 1:
         return still_track(1)  # a sum that was aligned before it was written
-    return draw_track(rng, settings.frames, settings.dose_e_per_A2, settings.drift_A)
+    return draw_track(rng, settings.exposure.frames, settings.exposure.dose_e_per_A2, settings.exposure.drift_A)
 
 
 def _record(
@@ -161,27 +127,27 @@ def _record(
     """Expose the detector frame by frame."""
     k = torch.sqrt(grid.k2)
     detector = signal_transfer(k, grid.pixel_size_A)
-    lost = APERTURE_MEAN_FREE_PATH_A if not settings.energy_filter else INELASTIC_MEAN_FREE_PATH_A
+    lost = APERTURE_MEAN_FREE_PATH_A if not settings.microscope.energy_filter else INELASTIC_MEAN_FREE_PATH_A
     bright = np.exp(-film_A / lost)
     # Without a filter, electrons that lost energy still arrive, but out of focus.
-    sharp = np.float32(1) if settings.energy_filter else np.exp(-film_A / INELASTIC_MEAN_FREE_PATH_A)
-    electrons = settings.dose_per_frame_e_per_A2 * settings.pixel_size_A**2
+    sharp = np.float32(1) if settings.microscope.energy_filter else np.exp(-film_A / INELASTIC_MEAN_FREE_PATH_A)
+    electrons = settings.exposure.dose_per_frame_e_per_A2 * settings.microscope.pixel_size_A**2
     frames = []
-    for frame in range(settings.frames):
+    for frame in range(settings.exposure.frames):
         transfer = track.transfer(frame, grid.kx, grid.ky) * detector
         picture = (protein * _survival(k, frame, settings) + still) * transfer
-        contrast = grid.image(picture, settings.height_px, settings.width_px).numpy()
+        contrast = grid.image(picture, settings.microscope.height_px, settings.microscope.width_px).numpy()
         frames.append(count_electrons(rng, electrons, bright * (1 + sharp * contrast)))
     return np.stack([frame.astype(max(frame.dtype for frame in frames)) for frame in frames])
 
 
 def _survival(k: Tensor, frame: int, settings: SimulationSettings) -> Tensor:
     """Mean share of the protein's signal that radiation has left during a frame."""
-    steps = max(1, DAMAGE_STEPS // settings.frames)
-    moments = (frame + (torch.arange(steps) + 0.5) / steps) * settings.dose_per_frame_e_per_A2
+    steps = max(1, DAMAGE_STEPS // settings.exposure.frames)
+    moments = (frame + (torch.arange(steps) + 0.5) / steps) * settings.exposure.dose_per_frame_e_per_A2
     # Damage depends on the radius alone: tabulate it, the exponentials of whole fields are slow.
     table = torch.linspace(0, float(k.max()), 2048)
-    left = dose_weights(table, moments, settings.voltage_kV).mean(0)
+    left = dose_weights(table, moments, settings.microscope.voltage_kV).mean(0)
     position = k * (2047 / float(k.max()))
     low = position.floor().clamp(max=2046).long()
     return torch.lerp(left[low], left[low + 1], position - low)

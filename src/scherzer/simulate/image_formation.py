@@ -160,11 +160,15 @@ def relative_contrast(
     cosine = replace(parameters, phase_shift_rad=parameters.phase_shift_rad + torch.pi / 2)
     waves = depths.sine * ctf(parameters, kx, ky)[0] + depths.cosine * ctf(cosine, kx, ky)[0]
     defocus_A = float(parameters.defocus_u_A + parameters.defocus_v_A) / 2
-    optics = settings.optics
-    envelope = b_factor_envelope(grid.k2, settings.b_factor_A2) * spatial_coherence_envelope(
-        grid.k2, defocus_A, optics.cs_mm * 1e7, float(parameters.wavelength_A), settings.beam_semiangle_mrad * 1e-3
+    optics = settings.microscope.optics
+    envelope = b_factor_envelope(grid.k2, settings.microscope.b_factor_A2) * spatial_coherence_envelope(
+        grid.k2,
+        defocus_A,
+        optics.cs_mm * 1e7,
+        float(parameters.wavelength_A),
+        settings.microscope.beam_semiangle_mrad * 1e-3,
     )
-    return waves * (envelope * (-2 * interaction_rad_per_V_A(settings.voltage_kV)))
+    return waves * (envelope * (-2 * interaction_rad_per_V_A(settings.microscope.voltage_kV)))
 
 
 def _add_patch(target: np.ndarray[Any, Any], patch: np.ndarray[Any, Any], top: int, left: int) -> None:

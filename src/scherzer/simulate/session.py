@@ -15,8 +15,8 @@ from scherzer.formats.atomic import write_text
 from scherzer.formats.movies import write_tiff_movie
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable, write_star
-from scherzer.simulate.artefacts import Artefact
-from scherzer.simulate.exposure import Exposure, ExposurePlan, simulate_exposure
+from scherzer.simulate.exposure import Exposure, simulate_exposure
+from scherzer.simulate.plan import plan_session
 from scherzer.simulate.settings import SimulationSettings
 from scherzer.simulate.specimen import load_specimen
 from scherzer.simulate.truth import micrograph_rows, motion_csv, particle_rows, truth_tables
@@ -72,7 +72,7 @@ def simulate_session(
     BadInput
         If the model cannot be read.
     """
-    specimen = load_specimen(settings)
+    specimen = load_specimen(settings.specimen)
     plans = plan_session(settings)
     exposures: list[Exposure] = []
     files: list[Path] = []
@@ -90,7 +90,9 @@ def simulate_session(
         micrograph_rows(exposures, names), particle_rows(exposures, names, settings), settings
     )
     map_file = out / "truth" / "map.mrc"
-    write_mrc(map_file, specimen.map(settings.pixel_size_A).numpy(), settings.pixel_size_A, "volume")
+    write_mrc(
+        map_file, specimen.map(settings.microscope.pixel_size_A).numpy(), settings.microscope.pixel_size_A, "volume"
+    )
     write_star(micrographs, out / "truth" / "micrographs.star")
     write_star(particles, out / "truth" / "particles.star")
     write_text(out / "truth" / "motion.csv", motion_csv(exposures, names))
@@ -99,63 +101,27 @@ def simulate_session(
     return SimulatedSession(out, files, acquisition, micrographs, particles, map_file)
 
 
-def plan_session(settings: SimulationSettings) -> list[ExposurePlan]:
-    """Decide defocus, ice and artefact of every exposure: the ranges are covered evenly, in random order."""
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
-    kinds: list[Artefact] = ["none"] * settings.micrographs
-    for artefact in _ARTEFACTS:
-        kinds += [artefact] * int(getattr(settings, artefact))
-    kinds = [kinds[index] for index in rng.permutation(len(kinds))]
-    defocus_A = 1e4 * _spread(rng, len(kinds), settings.defocus_low_um, settings.defocus_high_um)
-    thickness_A = _spread(rng, len(kinds), settings.ice_thin_A, settings.ice_thick_A)
-    astigmatism_A = np.abs(rng.normal(0, settings.astigmatism_A, len(kinds)))
-    angles = rng.uniform(-np.pi / 2, np.pi / 2, len(kinds))
-    return [
-        ExposurePlan(
-            index=index,
-            name=f"sim_{index + 1:04d}",
-            artefact=kinds[index],
-            defocus_u_A=float(defocus_A[index] + astigmatism_A[index] / 2),
-            defocus_v_A=float(defocus_A[index] - astigmatism_A[index] / 2),
-            defocus_angle_rad=float(angles[index]),
-            thickness_A=float(thickness_A[index]),
-        )
-        for index in range(len(kinds))
-    ]
-
-
 def acquisition_facts(settings: SimulationSettings, radius_A: float) -> dict[str, float | str]:
     """Return what the user of a real session would know."""
     facts: dict[str, float | str] = {
-        "pixel_size_A": settings.pixel_size_A,
-        "voltage_kV": settings.voltage_kV,
-        "cs_mm": settings.cs_mm,
-        "amplitude_contrast": settings.amplitude_contrast,
-        "dose_per_frame_e_per_A2": settings.dose_per_frame_e_per_A2,
-        "symmetry": settings.symmetry,
+        "pixel_size_A": settings.microscope.pixel_size_A,
+        "voltage_kV": settings.microscope.voltage_kV,
+        "cs_mm": settings.microscope.cs_mm,
+        "amplitude_contrast": settings.microscope.amplitude_contrast,
+        "dose_per_frame_e_per_A2": settings.exposure.dose_per_frame_e_per_A2,
+        "symmetry": settings.specimen.symmetry,
         "diameter_A": float(round(2 * radius_A)),
     }
     return facts
 
 
-_ARTEFACTS: tuple[Artefact, ...] = ("drifted", "empty", "crystalline", "contaminated")
-
-
-def _spread(
-    rng: np.random.Generator, count: int, low: float, high: float
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Draw one value from each of ``count`` equal parts of a range, in random order."""
-    parts = (rng.permutation(count) + rng.uniform(0, 1, count)) / max(count, 1)
-    return np.asarray(low + (high - low) * parts, dtype=np.float64)
-
-
 def _write_exposure(out: Path, exposure: Exposure, settings: SimulationSettings) -> Path:
-    if settings.frames > 1:
+    if settings.exposure.output == "movies":
         path = out / "movies" / f"{exposure.plan.name}.tif"
-        write_tiff_movie(path, exposure.frames, settings.pixel_size_A)
+        write_tiff_movie(path, exposure.frames, settings.microscope.pixel_size_A)
     else:
         path = out / "micrographs" / f"{exposure.plan.name}.mrc"
-        write_mrc(path, exposure.frames[0].astype(np.int16), settings.pixel_size_A, "image")
+        write_mrc(path, exposure.frames[0].astype(np.int16), settings.microscope.pixel_size_A, "image")
     return path
 
 

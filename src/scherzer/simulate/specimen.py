@@ -12,7 +12,7 @@ from scherzer.formats.models import Atoms, read_atoms
 from scherzer.physics.scattering import ScatteringGroup, potential_volume, scattering_groups
 from scherzer.physics.splatting import fine_box, splat, to_coarse_rfft
 from scherzer.simulate.phantom import phantom_atoms
-from scherzer.simulate.settings import SimulationSettings
+from scherzer.simulate.settings import SpecimenSettings
 
 # Room around the atoms for the tails of their potential, A.
 MARGIN_A = 12.0
@@ -56,7 +56,7 @@ class Specimen:
         return potential_volume(self.atoms, self.box_px(pixel_size_A), pixel_size_A)
 
 
-def load_specimen(settings: SimulationSettings) -> Specimen:
+def load_specimen(settings: SpecimenSettings) -> Specimen:
     """Read the model, or build the phantom where there is none.
 
     Raises

@@ -28,12 +28,12 @@ PARTICLE_LABELS = (
     "rlnOpticsGroup",
     "sczHeight",
     "sczBroken",
-    "sczArtefact",
+    "sczFault",
 )
 
 
 def micrograph_rows(exposures: Sequence[Exposure], names: Sequence[str]) -> pd.DataFrame:
-    """Return one row per exposure: defocus of the film's middle, drift (A), thickness (A), artefact."""
+    """Return one row per exposure: defocus of the film's middle, drift (A), thickness (A), faults (joined by +)."""
     rows: list[dict[str, Any]] = []
     for exposure, name in zip(exposures, names, strict=True):
         plan = exposure.plan
@@ -47,7 +47,7 @@ def micrograph_rows(exposures: Sequence[Exposure], names: Sequence[str]) -> pd.D
                 "rlnDefocusAngle": np.degrees(plan.defocus_angle_rad),
                 "rlnMicrographIceThickness": plan.thickness_A,
                 "rlnAccumMotionTotal": exposure.track.total_A,
-                "sczArtefact": plan.artefact,
+                "sczFault": "+".join(plan.faults) or "none",
             }
         )
     return pd.DataFrame(rows)
@@ -62,7 +62,7 @@ def particle_rows(exposures: Sequence[Exposure], names: Sequence[str], settings:
     tables = []
     for exposure, name in zip(exposures, names, strict=True):
         particles, plan = exposure.particles, exposure.plan
-        inside = particles.inside(settings.height_px, settings.width_px)
+        inside = particles.inside(settings.microscope.height_px, settings.microscope.width_px)
         rot, tilt, psi = (np.degrees(angle.double().numpy())[inside] for angle in to_euler(particles.rotations))
         columns = {
             "rlnMicrographName": name,
@@ -79,7 +79,7 @@ def particle_rows(exposures: Sequence[Exposure], names: Sequence[str], settings:
             "rlnOpticsGroup": 1,
             "sczHeight": particles.height_A[inside],
             "sczBroken": particles.broken[inside].astype(int),
-            "sczArtefact": plan.artefact,
+            "sczFault": "+".join(plan.faults) or "none",
         }
         tables.append(pd.DataFrame(columns, index=range(int(inside.sum()))))
     if not any(len(table) for table in tables):
@@ -95,11 +95,11 @@ def truth_tables(
         {
             "rlnOpticsGroup": [1],
             "rlnOpticsGroupName": ["opticsGroup1"],
-            "rlnVoltage": [settings.voltage_kV],
-            "rlnSphericalAberration": [settings.cs_mm],
-            "rlnAmplitudeContrast": [settings.amplitude_contrast],
-            "rlnMicrographPixelSize": [settings.pixel_size_A],
-            "rlnImagePixelSize": [settings.pixel_size_A],
+            "rlnVoltage": [settings.microscope.voltage_kV],
+            "rlnSphericalAberration": [settings.microscope.cs_mm],
+            "rlnAmplitudeContrast": [settings.microscope.amplitude_contrast],
+            "rlnMicrographPixelSize": [settings.microscope.pixel_size_A],
+            "rlnImagePixelSize": [settings.microscope.pixel_size_A],
         }
     )
     return StarTable("micrographs", optics, micrographs), StarTable("particles", optics, particles)
