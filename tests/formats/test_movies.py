@@ -37,7 +37,7 @@ def test_a_movie_round_trips(tmp_path: Path, counts: np.ndarray, name: str) -> N
 def test_a_micrograph_is_a_movie_of_one_frame(tmp_path: Path, counts: np.ndarray, name: str) -> None:
     path = tmp_path / name
     if path.suffix == ".tif":
-        tifffile.imwrite(path, counts[0])
+        tifffile.imwrite(path, counts[0, ::-1])
     else:
         write_mrc(path, counts[0], 1.0)
     movie = open_exposure(path)
@@ -55,7 +55,8 @@ def test_a_multi_page_file_as_acquisition_programs_write_it(tmp_path: Path, coun
     with tifffile.TiffWriter(path) as writer:
         for frame in counts:
             writer.write(frame, contiguous=False, compression="lzw")
-    np.testing.assert_array_equal(open_exposure(path).read(), counts)
+    # TIFF has the top row first, MRC and everything here the bottom row.
+    np.testing.assert_array_equal(open_exposure(path).read(), counts[:, ::-1])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MRC_SUFFIXES = (".mrc", ".mrcs")
 TIFF_SUFFIXES = (".tif", ".tiff")
+EER_SUFFIXES = (".eer",)
 EXPOSURE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES
 RECORD_AGAIN = "leave this exposure out or copy it again"
 # A detector's frame is at least this wide; narrower pages are thumbnails or not micrographs.
@@ -137,7 +138,7 @@ def write_tiff_movie(
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            frames,
+            frames[..., ::-1, :],
             photometric="minisblack",
             compression=None if compression == "none" else compression,
             resolution=(per_cm, per_cm),
@@ -184,7 +185,8 @@ def _open_tiff(path: Path) -> Movie:
 def _read_tiff(path: Path) -> Float32Array:
     try:
         with tifffile.TiffFile(path) as handle:
-            frames = np.stack([page.asarray() for page in _frame_pages(handle)])
+            # MRC has the bottom row first, TIFF the top row; all programs of the field turn TIFF over.
+            frames = np.stack([page.asarray()[::-1] for page in _frame_pages(handle)])
     except Exception as error:
         raise BadInput(path, f"cannot be decoded ({_one_line(error)})", COPY_AGAIN) from error
     return frames.astype(np.float32, copy=False)
