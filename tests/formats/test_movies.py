@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from scherzer.formats import tiff
 from scherzer.formats.errors import BadInput
-from scherzer.formats.movies import open_exposure, read_gain, write_tiff_movie
+from scherzer.formats.movie_writing import write_movie
+from scherzer.formats.movies import exposure_stem, is_exposure, open_exposure
 from scherzer.formats.mrc import write_mrc
 
 
@@ -22,7 +26,7 @@ def counts() -> np.ndarray:
 def test_a_movie_round_trips(tmp_path: Path, counts: np.ndarray, name: str) -> None:
     path = tmp_path / name
     if path.suffix.startswith(".tif"):
-        write_tiff_movie(path, counts, 1.06)
+        write_movie(path, counts, 1.06, 3)
     else:
         write_mrc(path, counts.astype(np.int16), 1.06, "stack")
     movie = open_exposure(path)
@@ -79,7 +83,7 @@ def test_an_exposure_without_a_picture(tmp_path: Path, name: str, values: float,
 
 def test_broken_tiffs_are_named(tmp_path: Path, counts: np.ndarray) -> None:
     path = tmp_path / "a.tif"
-    write_tiff_movie(path, counts, 1.0, "none")
+    tifffile.imwrite(path, counts, photometric="minisblack")
     whole = path.read_bytes()
     assert open_exposure(path).frame_count == 3
     for name, content in {
@@ -108,16 +112,64 @@ def test_colour_thumbnails_and_other_kinds_are_refused(tmp_path: Path, counts: n
             open_exposure(tmp_path / name)
 
 
-def test_gain_must_fit_the_movie(tmp_path: Path) -> None:
-    gain = np.ones((70, 80), np.float32)
-    gain[3, 4] = 0
-    write_mrc(tmp_path / "gain.mrc", gain, 1.0)
-    np.testing.assert_array_equal(read_gain(tmp_path / "gain.mrc", (70, 80)), gain)
-    with pytest.raises(BadInput, match="1 x 70 x 80"):
-        read_gain(tmp_path / "gain.mrc", (80, 70))
-    write_mrc(tmp_path / "zero.mrc", 0 * gain, 1.0)
-    with pytest.raises(BadInput, match="no usable values"):
-        read_gain(tmp_path / "zero.mrc", (70, 80))
+@pytest.mark.parametrize("name", ["m.mrc", "m.tif", "m.mrc.gz", "m.mrcs.bz2"])
+def test_frames_come_one_by_one(tmp_path: Path, counts: np.ndarray, name: str) -> None:
+    whole = tmp_path / ("m.tif" if name == "m.tif" else "m.mrc")
+    write_movie(whole, counts, 1.25, 3)
+    if name.endswith("gz"):
+        (tmp_path / name).write_bytes(gzip.compress(whole.read_bytes()))
+    if name.endswith("bz2"):
+        (tmp_path / name).write_bytes(bz2.compress(whole.read_bytes()))
+    movie = open_exposure(tmp_path / name)
+    assert (movie.frame_count, movie.shape) == (3, (70, 80))
+    assert movie.pixel_size_A == pytest.approx(1.25)
+    frames = list(movie.frames())
+    np.testing.assert_array_equal(frames, counts)
+    assert frames[0].dtype == np.float32
+    np.testing.assert_array_equal(movie.read(), counts)
+
+
+def test_names_of_exposures() -> None:
+    stems = {"a.mrc": "a", "a.b.mrcs.gz": "a.b", "a.MRC.BZ2": "a", "a_EER.eer": "a_EER", "a.x.tiff": "a.x"}
+    for name, stem in stems.items():
+        assert is_exposure(Path(name))
+        assert exposure_stem(Path("folder") / name) == stem
+    for name in ("a.jpg", "notes.txt.gz", "mrc", "a.gain"):
+        assert not is_exposure(Path(name))
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw", None])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "f4"])
+def test_the_kinds_of_tiff(tmp_path: Path, counts: np.ndarray, compression: str, big: bool, dtype: str) -> None:
+    path = tmp_path / "a.tif"
+    stored = 100 * counts.astype(dtype) if dtype != "u1" else counts
+    tifffile.imwrite(path, stored, photometric="minisblack", compression=compression, bigtiff=big)
+    np.testing.assert_array_equal(open_exposure(path).read(), stored[:, ::-1])
+
+
+def test_tiff_of_4_bit_numbers_has_the_first_in_the_lower_half(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(3).integers(0, 16, (70, 80)).astype(np.uint8)
+    pairs = numbers[:, ::2] | numbers[:, 1::2] << 4
+    form = {"shape": (70, 80), "dtype": np.uint8, "bitspersample": 4, "rowsperstrip": 70, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", iter([pairs.tobytes()]), **form)
+    np.testing.assert_array_equal(open_exposure(tmp_path / "a.tif").read()[0], numbers[::-1])
+
+
+def test_tiff_of_packed_bytes_is_known_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (5760, 8184) in tiff.PACKED_SHAPES
+    monkeypatch.setattr(tiff, "PACKED_SHAPES", frozenset({(70, 40)}))
+    numbers = np.random.default_rng(3).integers(0, 16, (70, 80)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", numbers[:, ::2] | numbers[:, 1::2] << 4)
+    movie = open_exposure(tmp_path / "a.tif")
+    assert movie.shape == (70, 80)
+    np.testing.assert_array_equal(movie.read()[0], numbers[::-1])
+
+
+@pytest.mark.parametrize(("unit", "per_unit"), [("CENTIMETER", 1e8 / 0.83), ("INCH", 2.54e8 / 0.83)])
+def test_pixel_size_of_a_tiff(tmp_path: Path, counts: np.ndarray, unit: str, per_unit: float) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", counts[0], resolution=(per_unit, per_unit), resolutionunit=unit)
+    assert open_exposure(tmp_path / "a.tif").pixel_size_A == pytest.approx(0.83, abs=1e-3)
 
 
 def test_a_real_micrograph_is_read() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from scherzer.formats.errors import BadInput
-from scherzer.formats.mrc import read_mrc, read_mrc_header, read_stack_images, write_mrc
+from scherzer.formats.mrc import mrc_sections, read_mrc, read_mrc_header, read_stack_images, write_mrc
 
 
 def ramp(*shape: int) -> np.ndarray:
@@ -47,6 +50,60 @@ def test_every_mode_is_read(tmp_path: Path, dtype: str) -> None:
     with mrcfile.new(path) as handle:
         handle.set_data(values)
     np.testing.assert_array_equal(read_mrc(path).data, values.astype(np.float32))
+
+
+def packed_file(path: Path, numbers: np.ndarray, mode: int) -> Path:
+    """Write 4-bit numbers, two a byte, rows in whole bytes: mode 101, or mode 0 with IMOD's flag."""
+    count, height, width = numbers.shape
+    even = np.pad(numbers, ((0, 0), (0, 0), (0, width % 2)))
+    header = np.zeros(256, "<i4")
+    header[:4] = width if mode == 101 else even.shape[2] // 2, height, count, mode
+    if mode == 0:
+        header[38:40] = 1146047817, 16
+    path.write_bytes(header.tobytes() + (even[..., ::2] | even[..., 1::2] << 4).tobytes())
+    return path
+
+
+@pytest.mark.parametrize(("mode", "width"), [(101, 8), (101, 7), (0, 8)])
+def test_4_bit_numbers(tmp_path: Path, mode: int, width: int) -> None:
+    numbers = np.random.default_rng(2).integers(0, 16, (3, 6, width)).astype(np.uint8)
+    path = packed_file(tmp_path / "a.mrc", numbers, mode)
+    np.testing.assert_array_equal(read_mrc(path).data, numbers)
+    np.testing.assert_array_equal(read_stack_images(path, [2, 0]), numbers[[2, 0]])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BadInput, match="truncated"):
+        read_mrc_header(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+def test_compressed_files(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    plain = tmp_path / "a.mrcs"
+    write_mrc(plain, ramp(3, 20, 30), 1.0, "stack")
+    path = tmp_path / ("a.mrcs.gz" if pack is gzip.compress else "a.mrcs.bz2")
+    content = pack(plain.read_bytes())
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_mrc(path).data, ramp(3, 20, 30))
+    np.testing.assert_array_equal(list(mrc_sections(path)), ramp(3, 20, 30))
+    np.testing.assert_array_equal(read_stack_images(path, [1, 1, 2]), ramp(3, 20, 30)[[1, 1, 2]])
+    for name, bad in {
+        "cut": content[:-20],
+        "text": b"not compressed at all " * 100,
+        "short": pack(plain.read_bytes()[:-100]),
+    }.items():
+        path.write_bytes(bad)
+        with pytest.raises(BadInput, match=r"truncated|unpacked") as caught:
+            read_mrc(path)
+        assert "\n" not in str(caught.value), name
+
+
+def test_a_header_that_asks_for_more_than_can_be_packed_is_refused_before_unpacking(tmp_path: Path) -> None:
+    plain = tmp_path / "a.mrc"
+    write_mrc(plain, ramp(64, 64), 1.0)
+    content = plain.read_bytes()
+    huge = np.array([2**19, 2**19, 2**19], "<i4").tobytes() + content[12:]
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(huge))
+    with pytest.raises(BadInput, match="its header asks for"):
+        read_mrc(tmp_path / "a.mrc.gz")
 
 
 def test_a_header_without_voxel_size_gives_none(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from scherzer.formats.atomic import atomic_path
 from scherzer.formats.eer_writing import write_eer
 from scherzer.formats.errors import BadInput
 from scherzer.formats.movies import EER_SUFFIXES, MRC_SUFFIXES, TIFF_SUFFIXES
-from scherzer.formats.mrc import HEADER_BYTES
+from scherzer.formats.mrc_layout import HEADER_BYTES
 
 Counts = NDArray[np.integer[Any]]
 Write = Callable[[Path, Iterator[NDArray[Any]], np.dtype[Any]], int]

@@ -1,28 +1,26 @@
-"""Exposures: movies and single micrographs in MRC and TIFF."""
+"""Exposures: movies and single micrographs in MRC, TIFF and EER."""
 
 from __future__ import annotations
 
-import logging
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from scherzer.formats.atomic import atomic_path
+from scherzer.formats.content import empty_frames
+from scherzer.formats.eer import EerSettings, eer_frames, raw_frames_per_frame, read_eer_header
 from scherzer.formats.errors import BadInput
-from scherzer.formats.mrc import COPY_AGAIN, Float32Array, read_mrc, read_mrc_header
-
-# tifffile reports damage to the log as well; what the user is told comes from here.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+from scherzer.formats.mrc import Float32Array, mrc_sections, read_mrc_header
+from scherzer.formats.tiff import read_tiff_header, tiff_pages
 
 MRC_SUFFIXES = (".mrc", ".mrcs")
+COMPRESSED_MRC_SUFFIXES = (".mrc.gz", ".mrcs.gz", ".mrcgz", ".mrc.bz2", ".mrcs.bz2", ".mrcbz2")
 TIFF_SUFFIXES = (".tif", ".tiff")
 EER_SUFFIXES = (".eer",)
-EXPOSURE_SUFFIXES = MRC_SUFFIXES + TIFF_SUFFIXES
+EXPOSURE_SUFFIXES = MRC_SUFFIXES + COMPRESSED_MRC_SUFFIXES + TIFF_SUFFIXES + EER_SUFFIXES
 RECORD_AGAIN = "leave this exposure out or copy it again"
 # A detector's frame is at least this wide; narrower pages are thumbnails or not micrographs.
 MIN_SIDE_PX = 64
@@ -37,17 +35,61 @@ class Movie:
     path : Path
         The file.
     frame_count : int
-        Number of frames.
+        Number of frames; of an electron-event movie, as grouped.
     shape : tuple of int
-        ``(h, w)`` of every frame.
+        ``(h, w)`` of every frame, upsampled where that was asked for.
     pixel_size_A : float or None
-        As the header has it, unchecked; None where it says nothing.
+        Of these frames, as the header has it, unchecked; None where it says nothing.
+    raw_frames_per_frame : int or None
+        Only of electron-event movies: how many raw frames are summed into each frame.
+    upsampling : int
+        Only of electron-event movies: pixels of a frame along one side of a pixel of the camera.
+    dose_per_frame_e_per_px : float or None
+        Electrons in one pixel of the camera in one frame, as the file records it; None where it does not.
     """
 
     path: Path
     frame_count: int
     shape: tuple[int, int]
     pixel_size_A: float | None
+    raw_frames_per_frame: int | None = None
+    upsampling: int = 1
+    dose_per_frame_e_per_px: float | None = None
+
+    @property
+    def holds_electron_events(self) -> bool:
+        """Whether this is an EER movie, whose gain reference is divided by (see `gain`)."""
+        return self.raw_frames_per_frame is not None
+
+    def frames(self) -> Iterator[Float32Array]:
+        """Read one frame after the other, so that only one is in memory.
+
+        Yields
+        ------
+        ndarray of float32
+            ``(h, w)``, the bottom row first.
+
+        Raises
+        ------
+        BadInput
+            If a frame cannot be read, or the exposure holds no picture: values that are not numbers or, which is
+            known only behind the last frame, one value everywhere.
+        """
+        count, lowest, highest = 0, np.inf, -np.inf
+        for stored in self._stored_frames():
+            frame = stored.astype(np.float32, copy=False)
+            low, high = float(frame.min()), float(frame.max())
+            if not np.isfinite([low, high]).all():
+                raise BadInput(self.path, "holds values that are not numbers (NaN or infinite)", RECORD_AGAIN)
+            count, lowest, highest = count + 1, min(lowest, low), max(highest, high)
+            if count > self.frame_count or frame.shape != self.shape:
+                break
+            yield frame
+        if count != self.frame_count:
+            raise BadInput(self.path, "changed while it was read", "run again when it is complete")
+        if lowest == highest:
+            what = "is zero everywhere" if lowest == 0 else f"has the value {lowest:g} everywhere"
+            raise BadInput(self.path, what, RECORD_AGAIN)
 
     def read(self) -> Float32Array:
         """Read all frames.
@@ -60,183 +102,80 @@ class Movie:
         Raises
         ------
         BadInput
-            If the exposure holds no picture: all zero, one value everywhere, or values that are not numbers.
+            As `frames`, and if there is not the memory.
         """
-        frames = _read_tiff(self.path) if _is_tiff(self.path) else read_mrc(self.path).data
-        frames = frames.reshape(self.frame_count, *self.shape)
-        _require_picture(self.path, frames)
+        frames = empty_frames(self.path, (self.frame_count, *self.shape))
+        for number, frame in enumerate(self.frames()):
+            frames[number] = frame
         return frames
 
+    def _stored_frames(self) -> Iterator[NDArray[Any]]:
+        if self.raw_frames_per_frame is not None:
+            return eer_frames(self.path, self.raw_frames_per_frame, self.upsampling)
+        if _ends_in(self.path, TIFF_SUFFIXES):
+            return tiff_pages(self.path)
+        return mrc_sections(self.path)
 
-def open_exposure(path: Path) -> Movie:
-    """Read the header of a movie or micrograph: MRC (``nz`` above 1 is a movie) or TIFF.
+
+def open_exposure(path: Path, eer: EerSettings | None = None) -> Movie:
+    """Read the header of a movie or micrograph.
+
+    Parameters
+    ----------
+    path : Path
+        MRC (``nz`` above 1 is a movie), also compressed by gzip or bzip2, TIFF (a page a frame) or EER.
+    eer : EerSettings, optional
+        How the raw frames of an electron-event movie become frames; of no effect on others.
 
     Raises
     ------
     BadInput
         If the file is missing, truncated, of a kind that is not read here, or not an image.
     """
-    if _is_tiff(path):
-        return _open_tiff(path)
-    if path.suffix.lower() in MRC_SUFFIXES:
-        header = read_mrc_header(path)
-        return _movie(path, header.shape[0], header.shape[1:], header.pixel_size_A)
-    raise BadInput(path, f"files ending in {path.suffix or 'nothing'} are not read", "give .mrc, .mrcs, .tif or .tiff")
+    if _ends_in(path, EER_SUFFIXES):
+        return _open_eer(path, eer or EerSettings())
+    if _ends_in(path, TIFF_SUFFIXES):
+        tiff = read_tiff_header(path)
+        movie = Movie(path, tiff.shape[0], tiff.shape[1:], tiff.pixel_size_A)
+    elif _ends_in(path, MRC_SUFFIXES + COMPRESSED_MRC_SUFFIXES):
+        mrc = read_mrc_header(path)
+        movie = Movie(path, mrc.shape[0], mrc.shape[1:], mrc.pixel_size_A)
+    else:
+        problem = f"files ending in {path.suffix or 'nothing'} are not read"
+        raise BadInput(path, problem, "give .mrc, .mrcs, .tif, .tiff or .eer")
+    if min(movie.shape) < MIN_SIDE_PX:
+        raise BadInput(path, f"is only {movie.shape[1]} x {movie.shape[0]} px", "give micrographs or movies")
+    return movie
 
 
-def read_gain(path: Path, shape: tuple[int, int]) -> Float32Array:
-    """Read a gain reference, by which every frame is to be multiplied.
-
-    Parameters
-    ----------
-    path : Path
-        MRC or TIFF of one image.
-    shape : tuple of int
-        ``(h, w)`` of the movie's frames.
-
-    Returns
-    -------
-    ndarray of float32
-        ``(h, w)``; zeros mark defects.
-
-    Raises
-    ------
-    BadInput
-        If it cannot be read, is of another shape, or is zero everywhere.
-    """
-    header = open_exposure(path)
-    if header.frame_count != 1 or header.shape != shape:
-        found = " x ".join(str(side) for side in (header.frame_count, *header.shape))
-        raise BadInput(
-            path,
-            f"the gain reference is {found} (frames x rows x columns), the movies are {shape[0]} x {shape[1]}",
-            "give the gain recorded for this camera mode, turned as the movies are",
-        )
-    gain = (_read_tiff(path) if _is_tiff(path) else read_mrc(path).data).reshape(shape)
-    if not np.isfinite(gain).all() or not gain.any():
-        raise BadInput(path, "the gain reference holds no usable values", "export it again")
-    return gain
+def is_exposure(path: Path) -> bool:
+    """Return whether the name is that of a movie or micrograph."""
+    return _ends_in(path, EXPOSURE_SUFFIXES)
 
 
-def write_tiff_movie(
-    path: Path, frames: NDArray[Any], pixel_size_A: float, compression: Literal["lzw", "none"] = "lzw"
-) -> None:
-    """Write a movie as a TIFF of one page a frame, atomically.
-
-    Parameters
-    ----------
-    path : Path
-        Target.
-    frames : ndarray
-        ``(n, h, w)``; the type is kept (uint8 or int16 for electron counts).
-    pixel_size_A : float
-        Written as the resolution, in pixels per centimetre.
-    compression : {"lzw", "none"}
-        LZW is what acquisition programs use.
-    """
-    per_cm = 1e8 / pixel_size_A
-    with atomic_path(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            frames[..., ::-1, :],
-            photometric="minisblack",
-            compression=None if compression == "none" else compression,
-            resolution=(per_cm, per_cm),
-            resolutionunit="CENTIMETER",
-            metadata=None,
-        )
+def exposure_stem(path: Path) -> str:
+    """Return the file's name without its ending, of which a compressed file has two."""
+    ends = [suffix for suffix in EXPOSURE_SUFFIXES if _ends_in(path, (suffix,))]
+    return path.name[: -len(max(ends, key=len))] if ends else path.stem
 
 
-def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() in TIFF_SUFFIXES
+def _ends_in(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(suffixes)
 
 
-def _movie(path: Path, frame_count: int, shape: tuple[int, ...], pixel_size_A: float | None) -> Movie:
-    height, width = shape
+def _open_eer(path: Path, settings: EerSettings) -> Movie:
+    header = read_eer_header(path)
+    group = raw_frames_per_frame(path, header, settings)
+    dose_e_per_px = header.dose_e_per_px
+    height, width = header.shape
     if min(height, width) < MIN_SIDE_PX:
         raise BadInput(path, f"is only {width} x {height} px", "give micrographs or movies")
-    return Movie(path, frame_count, (height, width), pixel_size_A)
-
-
-def _open_tiff(path: Path) -> Movie:
-    """Read the pages' headers; the strips they point to must lie inside the file."""
-    length = _length(path)
-    try:
-        with tifffile.TiffFile(path) as handle:
-            pages = _frame_pages(handle)
-            first = pages[0]
-            shapes = {page.shape for page in pages}
-            end = max(
-                offset + size
-                for page in (first, pages[-1])
-                for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)
-            )
-            complete = _page_list_ends(handle)
-            pixel_size_A = _tiff_pixel_size(first)
-    except Exception as error:
-        raise BadInput(path, f"is not a readable TIFF ({_one_line(error)})", COPY_AGAIN) from error
-    if end > length or not complete:
-        raise BadInput(path, f"is truncated ({length} bytes, its pages ask for more)", COPY_AGAIN)
-    if len(shapes) != 1 or len(first.shape) != 2:
-        raise BadInput(path, "its pages are not grey images of one size", "give a movie or micrograph")
-    return _movie(path, len(pages), first.shape, pixel_size_A)
-
-
-def _read_tiff(path: Path) -> Float32Array:
-    try:
-        with tifffile.TiffFile(path) as handle:
-            # MRC has the bottom row first, TIFF the top row; all programs of the field turn TIFF over.
-            frames = np.stack([page.asarray()[::-1] for page in _frame_pages(handle)])
-    except Exception as error:
-        raise BadInput(path, f"cannot be decoded ({_one_line(error)})", COPY_AGAIN) from error
-    return frames.astype(np.float32, copy=False)
-
-
-def _frame_pages(handle: tifffile.TiffFile) -> list[Any]:
-    """Return the pages that are frames; some cameras add a reduced preview, marked as such."""
-    pages = [page for page in (page.aspage() for page in handle.pages) if not page.is_reduced]
-    if not pages:
-        raise ValueError("no pages")
-    return pages
-
-
-def _page_list_ends(handle: tifffile.TiffFile) -> bool:
-    """Return whether the last page says that it is the last; a cut file would otherwise pass as a shorter movie."""
-    handle.filehandle.seek(handle.pages.next_page_offset or 0)
-    form = handle.tiff.offsetformat
-    return bool(struct.unpack(form, handle.filehandle.read(struct.calcsize(form)))[0] == 0)
-
-
-def _tiff_pixel_size(page: Any) -> float | None:
-    """Return the pixel size where the resolution is given in pixels per centimetre and is an electron microscope's."""
-    tags = page.tags
-    if "XResolution" not in tags or "ResolutionUnit" not in tags or int(tags["ResolutionUnit"].value) != 3:
-        return None
-    numerator, denominator = tags["XResolution"].value
-    if not numerator or not denominator:
-        return None
-    pixel_size_A = 1e8 * denominator / numerator
-    return round(pixel_size_A, 4) if 0.05 < pixel_size_A < 50 else None
-
-
-def _require_picture(path: Path, frames: Float32Array) -> None:
-    lowest, highest = float(frames.min()), float(frames.max())
-    if not np.isfinite([lowest, highest]).all():
-        raise BadInput(path, "holds values that are not numbers (NaN or infinite)", RECORD_AGAIN)
-    if lowest == highest:
-        what = "is zero everywhere" if lowest == 0 else f"has the value {lowest:g} everywhere"
-        raise BadInput(path, what, RECORD_AGAIN)
-
-
-def _length(path: Path) -> int:
-    try:
-        length = path.stat().st_size
-    except FileNotFoundError:
-        raise BadInput(path, "no such file", "check the name") from None
-    if length == 0:
-        raise BadInput(path, "is empty", COPY_AGAIN)
-    return length
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return Movie(
+        path,
+        header.raw_frames // group,
+        (settings.upsampling * height, settings.upsampling * width),
+        None if header.pixel_size_A is None else header.pixel_size_A / settings.upsampling,
+        group,
+        settings.upsampling,
+        None if dose_e_per_px is None else dose_e_per_px * group / header.raw_frames,
+    )

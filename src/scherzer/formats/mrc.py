@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import mrcfile
 import numpy as np
-from mrcfile.dtypes import HEADER_DTYPE
 from numpy.typing import NDArray
 
 from scherzer.formats.atomic import atomic_path
+from scherzer.formats.content import COPY_AGAIN, empty_frames, is_compressed, open_content
 from scherzer.formats.errors import BadInput
+from scherzer.formats.mrc_layout import MrcHeader, MrcLayout, read_layout, truncated
 
 Float32Array = NDArray[np.float32]
-
-HEADER_BYTES = 1024
-MODES: dict[int, np.dtype[Any]] = {
-    0: np.dtype("i1"),
-    1: np.dtype("i2"),
-    2: np.dtype("f4"),
-    6: np.dtype("u2"),
-    12: np.dtype("f2"),
-}
-IMOD_STAMP = 1146047817
-NOT_MRC = "give an MRC file (mode 0, 1, 2, 6 or 12)"
-COPY_AGAIN = "copy the file again from where it was recorded"
-
-
-@dataclass(frozen=True)
-class MrcHeader:
-    """What the header of an MRC file says.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(nz, ny, nx)``, always three numbers; ``nz`` is 1 for an image.
-    pixel_size_A : float or None
-        Along x; None where the header holds no usable value.
-    mode : int
-        0 int8, 1 int16, 2 float32, 6 uint16, 12 float16.
-    """
-
-    shape: tuple[int, int, int]
-    pixel_size_A: float | None
-    mode: int
 
 
 @dataclass(frozen=True)
@@ -66,16 +35,6 @@ class MrcImage:
     pixel_size_A: float | None
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where the numbers of a file lie, checked against its length."""
-
-    header: MrcHeader
-    offset: int
-    dtype: np.dtype[Any]
-    axes: tuple[int, int, int]
-
-
 def read_mrc_header(path: Path) -> MrcHeader:
     """Read the header of an MRC file and check the file's length against it.
 
@@ -84,30 +43,50 @@ def read_mrc_header(path: Path) -> MrcHeader:
     BadInput
         If the file is missing, is not MRC, has a mode that is not read here, or is shorter than its header says.
     """
-    return _layout(path).header
+    return read_layout(path).header
 
 
 def read_mrc(path: Path) -> MrcImage:
-    """Read an image, stack or volume.
+    """Read an image, stack or volume: modes 0, 1, 2, 6, 12 and 101, also compressed by gzip or bzip2.
 
     Raises
     ------
     BadInput
-        As `read_mrc_header`, and if a value is not finite.
+        As `read_mrc_header`, and if a value is not finite or compressed data are damaged.
     """
-    layout = _layout(path)
-    data = _numbers(path, layout)
+    layout = read_layout(path)
+    data = empty_frames(path, layout.header.shape)
+    for number, section in enumerate(_stored_sections(path, layout)):
+        data[number] = section
+    _require_finite(path, data)
     if layout.header.shape[0] > 1 and layout.axes != (1, 2, 3):
         # Crystallographic maps may store another axis fastest; mapc, mapr and maps name columns, rows and sections.
         stored = layout.axes[::-1]
         data = np.ascontiguousarray(data.transpose([stored.index(axis) for axis in (3, 2, 1)]))
-    if layout.header.shape[0] == 1 and path.suffix.lower() != ".mrcs":
+    if layout.header.shape[0] == 1 and ".mrcs" not in path.name.lower():
         data = data[0]
     return MrcImage(data, layout.header.pixel_size_A)
 
 
+def mrc_sections(path: Path) -> Iterator[Float32Array]:
+    """Read one section after the other, so that only one is in memory.
+
+    Yields
+    ------
+    ndarray of float32
+        ``(h, w)``, in the order stored.
+
+    Raises
+    ------
+    BadInput
+        As `read_mrc`, except that values are not looked at.
+    """
+    for section in _stored_sections(path, read_layout(path)):
+        yield section.astype(np.float32)
+
+
 def read_stack_images(path: Path, indices: Sequence[int] | NDArray[np.int64]) -> Float32Array:
-    """Read some images of a stack without reading the others.
+    """Read some images of a stack without keeping the others.
 
     Parameters
     ----------
@@ -126,13 +105,20 @@ def read_stack_images(path: Path, indices: Sequence[int] | NDArray[np.int64]) ->
     BadInput
         As `read_mrc`, and if an index lies outside the stack.
     """
-    layout = _layout(path)
+    layout = read_layout(path)
     wanted = np.asarray(indices, dtype=np.int64)
-    count = layout.header.shape[0]
+    count, *shape = layout.header.shape
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= count):
         raise BadInput(path, f"holds {count} images, image {int(wanted.max()) + 1} was asked for", COPY_AGAIN)
-    mapped = np.memmap(path, layout.dtype, "r", layout.offset, layout.header.shape)
-    return _finite(path, mapped[wanted].astype(np.float32))
+    if layout.packed or is_compressed(path):
+        images = empty_frames(path, (len(wanted), *shape))
+        for number, section in enumerate(_stored_sections(path, layout)):
+            images[wanted == number] = section
+    else:
+        mapped = np.memmap(path, layout.dtype, "r", layout.offset, layout.header.shape)
+        images = mapped[wanted].astype(np.float32)
+    _require_finite(path, images)
+    return images
 
 
 def write_mrc(
@@ -164,75 +150,20 @@ def write_mrc(
         handle.voxel_size = pixel_size_A
 
 
-def _layout(path: Path) -> _Layout:
-    """Parse the header and hold it against the length of the file, before anything is allocated."""
-    try:
-        length = path.stat().st_size
-        with path.open("rb") as handle:
-            raw = handle.read(HEADER_BYTES)
-    except FileNotFoundError:
-        raise BadInput(path, "no such file", "check the name") from None
-    except OSError as error:
-        raise BadInput(path, f"cannot be read ({error.strerror})", "check the file and its permissions") from None
-    if length == 0:
-        raise BadInput(path, "is empty", COPY_AGAIN)
-    if length < HEADER_BYTES:
-        raise BadInput(path, "is not an MRC file (shorter than an MRC header)", NOT_MRC)
-    header = _plausible_header(path, raw)
-    shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
-    mode = int(header["mode"])
-    dtype = MODES[mode].newbyteorder(header.dtype["mode"].byteorder)
-    imod_stamp, imod_flags = np.frombuffer(raw, header.dtype["mode"], 2, 152)
-    if mode == 0 and imod_stamp == IMOD_STAMP and not imod_flags & 1:
-        dtype = np.dtype("u1")  # IMOD's bytes are unsigned unless it says otherwise
-    offset = HEADER_BYTES + int(header["nsymbt"])
-    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if length < needed:
-        raise BadInput(path, f"is truncated ({length} bytes, its header asks for {needed})", COPY_AGAIN)
-    axes = (int(header["mapc"]), int(header["mapr"]), int(header["maps"]))
-    if sorted(axes) != [1, 2, 3]:
-        axes = (1, 2, 3)  # old headers leave them zero
-    return _Layout(MrcHeader(shape, _pixel_size(header), mode), offset, dtype, axes)
+def _stored_sections(path: Path, layout: MrcLayout) -> Iterator[NDArray[Any]]:
+    """Read sections in their stored type; each is valid until the next is asked for."""
+    buffer = bytearray(layout.section_bytes)
+    with open_content(path) as content:
+        content.seek(layout.offset)
+        for _ in range(layout.header.shape[0]):
+            if content.readinto(buffer) < len(buffer):  # type: ignore[attr-defined]
+                raise truncated(path, layout)
+            yield layout.section(buffer)
 
 
-def _plausible_header(path: Path, raw: bytes) -> Any:
-    """Return the header in the byte order in which it makes sense.
-
-    The machine stamp and the word MAP are often missing from old or home-made files, so the numbers decide.
-    """
-    modes: list[int] = []
-    for order in "<>":
-        header = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
-        sizes = [int(header[name]) for name in ("nx", "ny", "nz")]
-        sensible = all(0 < size < 2**20 for size in sizes) and 0 <= int(header["nsymbt"]) < 2**31
-        if sensible and int(header["mode"]) in MODES:
-            return header
-        if sensible and 0 <= int(header["mode"]) < 256:
-            modes.append(int(header["mode"]))
-    if modes:
-        raise BadInput(path, f"has MRC mode {modes[0]}, which is not read here", "convert it to mode 1, 2 or 12")
-    raise BadInput(path, "is not an MRC file (its header makes no sense)", NOT_MRC)
-
-
-def _pixel_size(header: Any) -> float | None:
-    """Return the pixel size along x; new files of several programs hold 0."""
-    if int(header["mx"]) <= 0:
-        return None
-    pixel_size_A = float(header["cella"]["x"]) / int(header["mx"])
-    return round(pixel_size_A, 6) if np.isfinite(pixel_size_A) and 0 < pixel_size_A < 1e4 else None
-
-
-def _numbers(path: Path, layout: _Layout) -> Float32Array:
-    """Read everything behind the header."""
-    count = int(np.prod(layout.header.shape))
-    values = np.fromfile(path, layout.dtype, count, offset=layout.offset).reshape(layout.header.shape)
-    return _finite(path, values.astype(np.float32, copy=False))
-
-
-def _finite(path: Path, data: Float32Array) -> Float32Array:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+def _require_finite(path: Path, data: Float32Array) -> None:
+    # Not-a-number and infinity carry through a sum, and cost no second array.
+    with np.errstate(invalid="ignore", over="ignore"):
         sound = bool(np.isfinite(data.sum(dtype=np.float64)))
     if not sound:
         raise BadInput(path, "holds values that are not numbers (NaN or infinite)", "export the image again")
-    return data

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scherzer.formats.errors import BadInput
-from scherzer.formats.movies import EXPOSURE_SUFFIXES, open_exposure
+from scherzer.formats.movies import EXPOSURE_SUFFIXES, exposure_stem, is_exposure, open_exposure
 from scherzer.session.acquisition import QUANTITIES
 
 # Programs that do not know the pixel size write 0 or 1.
@@ -44,7 +44,7 @@ def exposure_paths(inputs: Sequence[str], root: Path | None = None) -> list[Path
 def _expanded(entry: str, root: Path) -> list[Path]:
     path = root / Path(entry).expanduser()
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in EXPOSURE_SUFFIXES)
+        found = sorted(file for file in path.iterdir() if is_exposure(file))
         if not found:
             raise BadInput(entry, "no exposures in this folder", f"they must end in {', '.join(EXPOSURE_SUFFIXES)}")
         return found
@@ -58,7 +58,7 @@ def _expanded(entry: str, root: Path) -> list[Path]:
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """Return a name for each exposure: its file name without ending, lengthened by its folders where two are alike."""
-    names = ["_".join(path.stem.split()) for path in paths]
+    names = ["_".join(exposure_stem(path).split()) for path in paths]
     for depth in range(1, max(len(path.parts) for path in paths)):
         counts = Counter(names)
         if len(counts) == len(names):

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from scherzer.formats.atomic import write_text
-from scherzer.formats.movies import write_tiff_movie
+from scherzer.formats.movie_writing import write_movie
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable, write_star
 from scherzer.simulate.exposure import Exposure, simulate_exposure
@@ -118,7 +118,7 @@ def acquisition_facts(settings: SimulationSettings, radius_A: float) -> dict[str
 def _write_exposure(out: Path, exposure: Exposure, settings: SimulationSettings) -> Path:
     if settings.exposure.output == "movies":
         path = out / "movies" / f"{exposure.plan.name}.tif"
-        write_tiff_movie(path, exposure.frames, settings.microscope.pixel_size_A)
+        write_movie(path, exposure.frames, settings.microscope.pixel_size_A, len(exposure.frames))
     else:
         path = out / "micrographs" / f"{exposure.plan.name}.mrc"
         write_mrc(path, exposure.frames[0].astype(np.int16), settings.microscope.pixel_size_A, "image")

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scherzer.formats.movies import open_exposure, read_gain
+from scherzer.formats.gain import read_gain
+from scherzer.formats.movies import open_exposure
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable
 from scherzer.micrographs.motion import MotionResult, MotionSettings, correct_motion
@@ -73,7 +74,7 @@ def correct(job: Job, folder: Path, task: MotionTask) -> Done:
         return Done()
     frames = torch.from_numpy(movie.read())
     if task.gain is not None:
-        frames *= torch.from_numpy(read_gain(Path(task.gain), movie.shape))
+        frames *= torch.from_numpy(read_gain(Path(task.gain), movie.shape, movie.holds_electron_events))
     optics = task.optics[int(job.row["rlnOpticsGroup"])]
     result = correct_motion(frames, optics, task.dose_per_frame_e_per_A2, task.settings)
     sums = {"rlnMicrographName": result.unweighted}
