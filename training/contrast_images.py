@@ -21,7 +21,6 @@ from scherzer.physics.envelopes import b_factor_envelope, interaction_rad_per_V_
 from scherzer.physics.optics import Optics
 from scherzer.physics.scattering import ice_potential_V
 from scherzer.simulate.artefacts import contamination_heights_A
-from scherzer.simulate.detector import DQE_ZERO, signal_transfer
 from scherzer.simulate.ice import (
     APERTURE_MEAN_FREE_PATH_A,
     INELASTIC_MEAN_FREE_PATH_A,
@@ -32,6 +31,8 @@ from scherzer.simulate.ice import (
 
 PIXEL_A = 2.0
 SIDE_PX = 576
+# A counting camera of no particular make: detective quantum efficiency at zero frequency and at Nyquist.
+DQE_ZERO, DQE_NYQUIST = 0.87, 0.42
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,12 @@ def imaging(scene: Scene, kx: Tensor, ky: Tensor) -> Imaging:
         ice_density=damping**2 * film * water_noise_density(k, scene.thickness_A),
         shot_density_A2=1 / electrons,
     )
+
+
+def signal_transfer(k: Tensor, pixel_size_A: float) -> Tensor:
+    """Root of the DQE relative to that at zero; Nyquist is that of the microscope's pixel."""
+    relative = (2 * pixel_size_A * k).clamp(max=1.4)
+    return torch.sqrt(1 - (1 - DQE_NYQUIST / DQE_ZERO) * relative**1.5).clamp(min=0.05)
 
 
 def visibility(scene: Scene, bank: ParticleBank) -> float:

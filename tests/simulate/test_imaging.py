@@ -12,7 +12,7 @@ from scherzer.geometry.rotations import random_rotations
 from scherzer.physics.ctf import ctf
 from scherzer.physics.envelopes import interaction_rad_per_V_A
 from scherzer.simulate.artefacts import contamination_heights_A, crystalline_potential_V_A
-from scherzer.simulate.detector import DQE_ZERO, count_electrons, signal_transfer
+from scherzer.simulate.detector import detector_named
 from scherzer.simulate.drift import draw_bad_track, draw_track, still_track
 from scherzer.simulate.exposure import simulate_exposure
 from scherzer.simulate.ice import slab_amplitudes, thickness_map, water_noise_density
@@ -171,23 +171,6 @@ def test_bad_drift_smears_every_frame_and_usual_drift_hardly() -> None:
     assert kept[1] < 0.5
 
 
-def test_counts_are_poisson_at_the_detectors_efficiency() -> None:
-    counts = count_electrons(np.random.default_rng(1), 20.0, np.full((200, 200), 1.0, np.float32))
-    assert counts.dtype == np.uint8
-    assert counts.mean() == pytest.approx(20 * DQE_ZERO, rel=0.01)
-    assert counts.var() == pytest.approx(20 * DQE_ZERO, rel=0.05)
-    dark = count_electrons(np.random.default_rng(1), 20.0, np.full((4, 4), -1.0, np.float32))
-    assert not dark.any()
-    assert count_electrons(np.random.default_rng(1), 900.0, np.ones((4, 4), np.float32)).dtype == np.uint16
-
-
-def test_the_detector_loses_signal_towards_nyquist() -> None:
-    transfer = signal_transfer(torch.linspace(0, 0.5, 30), 1.0)
-    assert float(transfer[0]) == 1
-    assert torch.all(transfer.diff() < 0)
-    assert float(transfer[-1]) == pytest.approx((0.42 / 0.87) ** 0.5, rel=1e-4)
-
-
 def test_large_contamination_covers_more_than_small() -> None:
     small, large = (
         np.mean(
@@ -220,7 +203,8 @@ def test_an_exposure_has_the_dose_it_should(specimen) -> None:
     settings = changed(exposure={"frames": 3, "output": "movies"}, particles={"per_micrograph": 5})
     exposure = simulate_exposure(plan(), specimen, settings)
     assert exposure.frames.shape == (3, 256, 320)
-    expected = settings.exposure.dose_per_frame_e_per_A2 * 4.0 * DQE_ZERO * np.exp(-300 / 9000)
+    counted = detector_named(settings.detector.name).counted(settings.detector.dose_rate_e_per_px_s)
+    expected = settings.exposure.dose_per_frame_e_per_A2 * 4.0 * counted * np.exp(-300 / 9000)
     np.testing.assert_allclose(exposure.frames.mean(axis=(1, 2)), expected, rtol=0.03)
 
 
