@@ -80,10 +80,10 @@ DETECTORS: dict[str, Detector] = {
         # 248 and 320 raw frames/s. The DQE is about what the maker's data sheet gives; plausible, not measured here.
         Detector("Falcon 4", 0.92, 0.72, 0.50, 248.0),
         Detector("Falcon 4i", 0.92, 0.72, 0.50, 320.0),
-        # Counted, not super-resolution; 400 raw frames/s (Gatan's user guide). DQE: the curve that comes with the
-        # simulator of Pelz et al. 2017 (Sci. Rep. 7, 9883); McMullan et al. 2014 (Ultramicroscopy 147, 156), who
-        # measured the camera, also find a high DQE at low frequency that falls fast.
-        Detector("K2", 0.80, 0.54, 0.225, 400.0),
+        # 400 raw frames/s (Gatan's user guide). Shape: square of Gatan's reference MTF, 0.858 and 0.607 at half and
+        # full Nyquist. DQE(0): peak of the curve that comes with the simulator of Pelz et al. 2017 (Sci. Rep. 7, 9883);
+        # that one falls to 0.54 and 0.23.
+        Detector("K2", 0.80, 0.59, 0.295, 400.0),
         # 1500 raw frames/s. Shape: square of Gatan's reference MTF of the standard mode, 0.889 and 0.636 at half and
         # full Nyquist; DQE(0) is plausible, not measured here.
         Detector("K3", 0.85, 0.67, 0.34, 1500.0),
