@@ -74,6 +74,8 @@ def describe_all(paths: list[Path]) -> dict[Path, Described]:
     kept = {path: one for path, one in found.items() if one.figures["CTF fit resolution, A"] < NO_RINGS_A}
     lost = [path.stem for path in paths if path not in kept]
     print(f"{len(paths)} micrographs in {paths[0].parent}; left out, without rings: {', '.join(lost) or 'none'}")
+    if not kept:
+        sys.exit(f"{paths[0].parent}: no micrograph has rings, so there is nothing to compare")
     return kept
 
 
