@@ -28,7 +28,7 @@ from scherzer.maps.abinitio import reconstruct_ab_initio
 from scherzer.maps.fsc import crossing_A
 from scherzer.maps.refinement import Refinement, fit_sampling, refine
 from scherzer.physics.optics import Optics
-from scherzer.physics.scattering import potential_volume
+from scherzer.physics.potential import potential_volume
 from scherzer.simulate.phantom import phantom_atoms
 
 BOX, PIXEL_SIZE_A, DIAMETER_A, SNR, SYMMETRY = 96, 2.4, 130.0, 0.05, "O"

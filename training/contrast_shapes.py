@@ -11,8 +11,8 @@ from torch import Tensor
 
 from scherzer.formats.models import Atoms
 from scherzer.geometry.rotations import random_rotations
-from scherzer.physics.scattering import DISPLACED_A3, scattering_groups
-from scherzer.simulate.specimen import Specimen, project
+from scherzer.physics.scattering import DISPLACED_A3
+from scherzer.simulate.specimen import project, specimen_of
 
 # Projections are kept at this pixel: what lies beyond 8 A is far below the noise.
 BANK_PIXEL_A = 4.0
@@ -55,12 +55,10 @@ def bank_of(name: str, atoms: Atoms, rng: np.random.Generator) -> ParticleBank:
             atoms.b_factors_A2[chosen],
             atoms.occupancies[chosen] * (count / MOST_ATOMS),
         )
-    groups = scattering_groups(atoms)
-    radius_A = max(float(group.positions_A.norm(dim=1).max()) for group in groups)
-    specimen = Specimen(atoms, groups, radius_A)
+    specimen = specimen_of(atoms)
     box = specimen.box_px(BANK_PIXEL_A)
     transforms = project(specimen, random_rotations(VIEWS, rng), torch.zeros(VIEWS, 2), box, BANK_PIXEL_A)
-    return ParticleBank(name, 2 * radius_A, torch.fft.irfft2(transforms, s=(box, box)))
+    return ParticleBank(name, 2 * specimen.radius_A, torch.fft.irfft2(transforms, s=(box, box)))
 
 
 def shape_atoms(kind: str, diameter_A: float, rng: np.random.Generator) -> Atoms:

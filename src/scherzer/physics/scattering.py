@@ -1,9 +1,9 @@
-"""Electron scattering by atoms: from a model to the potential that the microscope images."""
+"""Electron scattering by atoms: form factors, and a model's atoms sorted by them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import gemmi
@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from scherzer.physics.splatting import fine_box, splat, to_coarse_rfft
 
 # h^2 / (2 pi m e): an atom's potential is this times the transform of its scattering factor (Kirkland 2010, eq. 5.9).
 V_A2_PER_A = 47.878
@@ -22,8 +20,8 @@ HYDROGENS = {"C": 1.2, "N": 1.2, "O": 0.2, "S": 0.3}
 DISPLACED_A3 = 17.3
 # Vitreous ice at 0.93 g/cm^3.
 WATERS_PER_A3 = 0.0311
-# Atoms whose B-factors differ by less than this share one form factor.
-B_BIN_A2 = 15.0
+# Atoms whose B-factors round to the same multiple of this share one form factor: 0.5 % of the amplitude at 2 A.
+B_STEP_A2 = 0.5
 
 
 class AtomTable(Protocol):
@@ -40,27 +38,21 @@ class AtomTable(Protocol):
 
 
 @dataclass(frozen=True)
-class ScatteringGroup:
-    """Atoms that share one form factor.
+class AtomKind:
+    """What atoms of one form factor have in common.
 
     Attributes
     ----------
     element : str
         Chemical symbol.
     b_factor_A2 : float
-        Mean of the group.
-    positions_A : Tensor
-        ``(n, 3)`` float32, from the centre of mass of all groups.
-    occupancies : Tensor
-        ``(n,)``.
+        B-factor.
     hydrogens : float
         Hydrogens carried by each atom.
     """
 
     element: str
     b_factor_A2: float
-    positions_A: Tensor
-    occupancies: Tensor
     hydrogens: float
 
     def form_factor_V_A3(self, k2: Tensor, b_extra_A2: float = 0.0, in_ice: bool = True) -> Tensor:
@@ -80,15 +72,42 @@ class ScatteringGroup:
         Tensor
             V A^3, shaped like ``k2``.
         """
-        factor = electron_scattering_factor_A(self.element, k2)
-        if self.hydrogens:
-            factor = factor + self.hydrogens * electron_scattering_factor_A("H", k2)
-        transform = V_A2_PER_A * factor
-        if in_ice and self.element != "H":
-            transform = transform - ice_potential_V() * DISPLACED_A3 * torch.exp(
-                -math.pi * DISPLACED_A3 ** (2 / 3) * k2
-            )
-        return transform * torch.exp(-(self.b_factor_A2 + b_extra_A2) / 4 * k2)
+        at_rest = resting_form_factor_V_A3(self.element, self.hydrogens, k2, in_ice)
+        return at_rest * torch.exp(-(self.b_factor_A2 + b_extra_A2) / 4 * k2)
+
+
+@dataclass(frozen=True)
+class Scatterers:
+    """Atoms ready to scatter.
+
+    Attributes
+    ----------
+    kinds : tuple of AtomKind
+        The form factors that occur.
+    kind_of : Tensor
+        ``(n,)`` int64, the number of each atom's kind.
+    positions_A : Tensor
+        ``(n, 3)`` float32, from the centre of mass.
+    occupancies : Tensor
+        ``(n,)``.
+    """
+
+    kinds: tuple[AtomKind, ...]
+    kind_of: Tensor
+    positions_A: Tensor
+    occupancies: Tensor
+
+    def __len__(self) -> int:
+        return len(self.positions_A)
+
+    def only(self, chosen: Tensor) -> Scatterers:
+        """Return some of the atoms, where they were."""
+        return replace(
+            self,
+            kind_of=self.kind_of[chosen],
+            positions_A=self.positions_A[chosen],
+            occupancies=self.occupancies[chosen],
+        )
 
 
 def electron_scattering_factor_A(element: str, k2: Tensor) -> Tensor:
@@ -113,6 +132,17 @@ def electron_scattering_factor_A(element: str, k2: Tensor) -> Tensor:
     return total
 
 
+def resting_form_factor_V_A3(element: str, hydrogens: float, k2: Tensor, in_ice: bool = True) -> Tensor:
+    """Transform of the potential of an atom at rest with the hydrogens it carries; see :class:`AtomKind`."""
+    factor = electron_scattering_factor_A(element, k2)
+    if hydrogens:
+        factor = factor + hydrogens * electron_scattering_factor_A("H", k2)
+    transform = V_A2_PER_A * factor
+    if in_ice and element not in ("H", "D"):
+        transform = transform - ice_potential_V() * DISPLACED_A3 * torch.exp(-math.pi * DISPLACED_A3 ** (2 / 3) * k2)
+    return transform
+
+
 def ice_potential_V() -> float:
     """Mean inner potential of vitreous ice, V, in the same approximation of neutral, unbound atoms."""
     zero = torch.zeros(1)
@@ -120,80 +150,29 @@ def ice_potential_V() -> float:
     return float(V_A2_PER_A * WATERS_PER_A3 * water)
 
 
-def scattering_groups(atoms: AtomTable) -> list[ScatteringGroup]:
-    """Group atoms by element and B-factor and move their centre of mass to the origin.
+def scatterers(atoms: AtomTable) -> Scatterers:
+    """Sort atoms by form factor and move their centre of mass to the origin.
 
     Raises
     ------
     ValueError
-        If there are no atoms.
+        If there are no atoms, or none with an occupancy.
     """
-    if len(atoms.elements) == 0:
+    if len(atoms.elements) == 0 or not atoms.occupancies.sum() > 0:
         raise ValueError("a potential needs atoms")
-    masses = np.array([gemmi.Element(str(element)).weight for element in atoms.elements])
-    centre = (masses * atoms.occupancies) @ atoms.positions_A / (masses * atoms.occupancies).sum()
-    explicit = bool(np.isin(atoms.elements, ["H", "D"]).any())
-    bins = np.round(atoms.b_factors_A2 / B_BIN_A2).astype(int)
-    groups = []
-    for element, number in sorted({(str(e), int(b)) for e, b in zip(atoms.elements, bins, strict=True)}):
-        chosen = (atoms.elements == element) & (bins == number)
-        groups.append(
-            ScatteringGroup(
-                element=element,
-                b_factor_A2=float(atoms.b_factors_A2[chosen].mean()),
-                positions_A=torch.from_numpy(atoms.positions_A[chosen] - centre).float(),
-                occupancies=torch.from_numpy(atoms.occupancies[chosen]).float(),
-                hydrogens=0.0 if explicit else HYDROGENS.get(element, 0.0),
-            )
-        )
-    return groups
-
-
-def potential_volume(
-    atoms: AtomTable, box: int, pixel_size_A: float, b_extra_A2: float = 0.0, in_ice: bool = True
-) -> Tensor:
-    """Electrostatic potential of a model, sharp up to the Nyquist frequency.
-
-    Parameters
-    ----------
-    atoms : AtomTable
-        The model; its centre of mass is put on the voxel ``box // 2``, its axes are kept.
-    box : int
-        Side, voxels; even.
-    pixel_size_A : float
-        Voxel size.
-    b_extra_A2 : float
-        B-factor added to those of the atoms.
-    in_ice : bool
-        Give the potential above that of the ice the molecule displaces, which is what an image shows, and not the
-        potential in vacuum.
-
-    Returns
-    -------
-    Tensor
-        ``(box, box, box)`` float32 as (z, y, x), V; protein is positive.
-
-    Raises
-    ------
-    ValueError
-        If the box is odd or an atom lies outside it.
-    """
-    groups = scattering_groups(atoms)
-    if box % 2:
-        raise ValueError(f"box must be even, not {box}")
-    reach = max(float(group.positions_A.abs().max()) for group in groups)
-    if reach > (box / 2 - 1) * pixel_size_A:
-        raise ValueError(
-            f"the model reaches {reach:.0f} A from its centre: take at least {math.ceil(2 * reach)} A of box"
-        )
-    fine = fine_box(box)
-    k = torch.fft.fftfreq(box, pixel_size_A)
-    half = torch.arange(box // 2 + 1) / (box * pixel_size_A)
-    k2 = k[:, None, None] ** 2 + k[None, :, None] ** 2 + half**2
-    transform = torch.zeros((box, box, box // 2 + 1), dtype=torch.complex64)
-    for group in groups:
-        points = group.positions_A[None] * (fine / (box * pixel_size_A))
-        grid = splat(points, group.occupancies, fine)
-        transform += to_coarse_rfft(grid, box, 3)[0] * group.form_factor_V_A3(k2, b_extra_A2, in_ice)
-    volume = torch.fft.irfftn(transform, s=(box, box, box)) / pixel_size_A**3
-    return torch.fft.fftshift(volume)
+    elements, element_of = np.unique(atoms.elements, return_inverse=True)
+    masses = np.array([gemmi.Element(str(element)).weight for element in elements])[element_of] * atoms.occupancies
+    centre = masses @ atoms.positions_A / masses.sum()
+    explicit = bool(np.isin(elements, ["H", "D"]).any())
+    steps = np.round(atoms.b_factors_A2 / B_STEP_A2).astype(int)
+    found, kind_of = np.unique(np.stack((element_of, steps)), axis=1, return_inverse=True)
+    kinds = [
+        AtomKind(name, float(step * B_STEP_A2), 0.0 if explicit else HYDROGENS.get(name, 0.0))
+        for name, step in ((str(elements[number]), step) for number, step in found.T)
+    ]
+    return Scatterers(
+        tuple(kinds),
+        torch.from_numpy(kind_of.reshape(-1)),
+        torch.from_numpy(atoms.positions_A - centre).float(),
+        torch.from_numpy(np.asarray(atoms.occupancies)).float(),
+    )

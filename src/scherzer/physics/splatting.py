@@ -1,21 +1,32 @@
-"""Points to grids: cubic B-splines on a finer grid, with the spline's transform divided out.
+"""Points to grids: a short kernel on a finer grid, with the kernel's transform divided out (a non-uniform transform).
 
-A grid 1.5 times finer keeps aliases below 6 % of the amplitude at the Nyquist frequency and below 1 % at 0.75 of it.
+The kernel is the exponential of a semicircle, four pixels wide, on a grid 4/3 times finer: errors are about 0.3 % of
+the amplitude up to 0.8 of the Nyquist frequency (Barnett, Magland & af Klinteberg 2019, SIAM J. Sci. Comput. 41, C479).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from scipy.sparse import csc_array
 from torch import Tensor
 
-OVERSAMPLING = 1.5
+OVERSAMPLING = 4 / 3
+WIDTH = 4
+# Steepness that Barnett et al. give for an oversampling other than two.
+BETA = 0.97 * math.pi * WIDTH * (1 - 1 / (2 * OVERSAMPLING))
+# Grid values that are touched at once; bounds the memory.
+CHUNK_TAPS = 1 << 21
 
 
 def fine_box(box: int) -> int:
-    """Side of the finer grid for a box: even, at least 1.5 times as large."""
-    return 2 * math.ceil(box * OVERSAMPLING / 2)
+    """Side of the finer grid for a box: even, at least 4/3 times as large, and fast to transform."""
+    return 2 * int(next_fast_len(math.ceil(box * OVERSAMPLING / 2), real=True))
 
 
 def splat(points: Tensor, weights: Tensor, fine: int) -> Tensor:
@@ -24,69 +35,96 @@ def splat(points: Tensor, weights: Tensor, fine: int) -> Tensor:
     Parameters
     ----------
     points : Tensor
-        ``(n, p, d)`` for n grids of p points in d dimensions, in pixels of the fine grid, last axis first (x, y, z).
+        ``(p, d)`` in pixels of the fine grid, last axis first (x, y, z).
     weights : Tensor
-        ``(p,)``.
+        ``(p, c)``: of each point in each of c grids.
     fine : int
         Side of the grids.
 
     Returns
     -------
     Tensor
-        ``(n, fine, ..., fine)`` with d axes, the last being x. A point at 0 is at index 0.
+        ``(c, fine, ..., fine)`` with d axes, the last being x. A point at 0 is at index 0.
     """
-    count, dimensions = points.shape[0], points.shape[2]
-    grids = torch.arange(count, device=points.device, dtype=torch.int64)[:, None].expand(points.shape[:2])
-    sums = points.new_zeros(count * fine**dimensions)
-    axes = [_axis(points[:, :, axis], fine) for axis in range(dimensions)]
-    # One pass per spline coefficient keeps the temporaries small, which is several times faster than one gather.
-    _add(sums, grids, weights.expand(points.shape[:2]), axes[::-1], fine)
-    return sums.reshape((count,) + (fine,) * dimensions)
+    dimensions, channels = points.shape[1], weights.shape[1]
+    total = np.zeros((fine**dimensions, channels), np.float32)
+    chunk = CHUNK_TAPS // WIDTH**dimensions
+    for start in range(0, len(points), chunk):
+        spread = _spreading_matrix(points[start : start + chunk].numpy(), fine)
+        total += spread @ weights[start : start + chunk].numpy()
+    return torch.from_numpy(total).reshape((fine,) * dimensions + (channels,)).movedim(-1, 0).contiguous()
 
 
-def _axis(position: Tensor, fine: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the four neighbours and the weights of the cubic B-spline along one axis."""
-    base = torch.floor(position)
-    f = position - base
-    g = 1 - f
-    weights = [g**3 / 6, (3 * f**3 - 6 * f**2 + 4) / 6, (3 * g**3 - 6 * g**2 + 4) / 6, f**3 / 6]
-    cell = base.long()
-    return [torch.remainder(cell + step, fine) for step in (-1, 0, 1, 2)], weights
+def _spreading_matrix(points: NDArray[np.float32], fine: int) -> Any:
+    """Return the sparse matrix ``(fine^d, p)`` that adds weighted points to a grid."""
+    count, dimensions = points.shape
+    where, size = (
+        np.zeros((1, count), np.int32 if fine**dimensions < 2**31 else np.int64),
+        np.ones((1, count), np.float32),
+    )
+    # The points run along the last axis: short inner loops would take most of the time.
+    for axis in reversed(range(dimensions)):
+        index, taps = _taps(points[:, axis], fine)
+        where = (where[:, None] * where.dtype.type(fine) + index).reshape(-1, count)
+        size = (size[:, None] * taps).reshape(-1, count)
+    columns = np.arange(count + 1, dtype=where.dtype) * len(size)
+    return csc_array((size.T.ravel(), where.T.ravel(), columns), shape=(fine**dimensions, count))
 
 
-def _add(sums: Tensor, index: Tensor, weight: Tensor, axes: list[tuple[list[Tensor], list[Tensor]]], fine: int) -> None:
-    if not axes:
-        sums.index_add_(0, index.reshape(-1), weight.reshape(-1))
-        return
-    for neighbour, factor in zip(*axes[0], strict=True):
-        _add(sums, index * fine + neighbour, weight * factor, axes[1:], fine)
+def _taps(position: NDArray[np.float32], fine: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the neighbours along one axis, ``(WIDTH, p)``, and the kernel there."""
+    first = np.floor(position) - (WIDTH // 2 - 1)
+    steps = np.arange(WIDTH, dtype=np.int32)[:, None]
+    offset = ((position - first) - steps.astype(np.float32)) * np.float32(2 / WIDTH)
+    inside = np.maximum(1 - offset * offset, np.float32(0))
+    kernel = np.exp(np.float32(BETA) * (np.sqrt(inside) - 1))
+    wrapped = np.arange(fine + WIDTH, dtype=np.int32) % fine
+    return wrapped[first.astype(np.int32) % fine + steps], kernel
 
 
 def to_coarse_rfft(grids: Tensor, box: int, dimensions: int) -> Tensor:
-    """Transform fine grids, correct for the spline and keep the frequencies of a smaller even box.
+    """Transform fine grids and keep the frequencies of a smaller even box; see :func:`kernel_correction`.
 
     Parameters
     ----------
     grids : Tensor
-        ``(n, fine, ..., fine)`` as :func:`splat` returns them.
+        ``(c, fine, ..., fine)`` as :func:`splat` returns them.
     box : int
-        Side of the coarse box, even. Its Nyquist frequencies are set to zero.
+        Side of the coarse box, even.
     dimensions : int
         Number of axes.
 
     Returns
     -------
     Tensor
-        ``(n, box, ..., box // 2 + 1)``, complex64.
+        ``(c, box, ..., box // 2 + 1)``, complex64.
     """
-    fine = grids.shape[-1]
     axes = tuple(range(-dimensions, 0))
-    transform = torch.fft.rfftn(grids, dim=axes)
-    frequency = torch.fft.fftfreq(box, 1 / box, device=grids.device).long()
-    for axis in axes:
-        wanted = torch.arange(box // 2 + 1, device=grids.device) if axis == -1 else frequency
-        transform = transform.index_select(axis, torch.remainder(wanted, fine))
-        correction = torch.sinc(wanted / fine) ** -4
-        correction[wanted.abs() == box // 2] = 0
-        transform = transform * correction.reshape((-1,) + (1,) * (-1 - axis))
+    transform = torch.fft.rfftn(grids, dim=axes)[..., : box // 2 + 1]
+    for axis in axes[:-1]:
+        fine, half = transform.shape[axis], box // 2
+        transform = torch.cat((transform.narrow(axis, 0, half), transform.narrow(axis, fine - half, half)), axis)
     return transform
+
+
+def kernel_correction(box: int, fine: int, dimensions: int) -> Tensor:
+    """One over the kernel's transform, to multiply :func:`to_coarse_rfft` with; 0 at the Nyquist frequencies.
+
+    Returns
+    -------
+    Tensor
+        ``(box, ..., box // 2 + 1)`` with d axes.
+    """
+    nodes, node_weights = np.polynomial.legendre.leggauss(48)
+    offset = torch.from_numpy(nodes) * (WIDTH / 2)
+    kernel = (
+        torch.from_numpy(node_weights) * (WIDTH / 2) * torch.exp(BETA * ((1 - torch.from_numpy(nodes) ** 2).sqrt() - 1))
+    )
+    frequency = torch.fft.fftfreq(box, 1 / box, dtype=torch.float64)
+    correction = 1 / (torch.cos(2 * math.pi / fine * frequency[:, None] * offset) @ kernel)
+    correction[box // 2] = 0
+    axis = correction.float()
+    total = axis[: box // 2 + 1]
+    for _ in range(dimensions - 1):
+        total = axis.reshape((-1,) + (1,) * total.ndim) * total
+    return total

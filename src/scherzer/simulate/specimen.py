@@ -6,18 +6,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from scherzer.formats.models import Atoms, read_atoms
-from scherzer.physics.scattering import ScatteringGroup, potential_volume, scattering_groups
-from scherzer.physics.splatting import fine_box, splat, to_coarse_rfft
+from scherzer.physics.common_factors import common_factors
+from scherzer.physics.potential import potential_volume
+from scherzer.physics.scattering import Scatterers, scatterers
+from scherzer.physics.splatting import fine_box, kernel_correction, splat, to_coarse_rfft
+from scherzer.simulate.flexibility import draw_deformations, polynomial_terms
 from scherzer.simulate.phantom import phantom_atoms
 from scherzer.simulate.settings import SpecimenSettings
 
 # Room around the atoms for the tails of their potential, A.
 MARGIN_A = 12.0
-# Particles projected at once; bounds the memory of large models.
-BATCH = 16
+# Ways in which a particle breaks: every second one is cut in two, the others lose a lobe.
+FRAGMENT_KINDS = 8
+HALF_KEEPS = (0.35, 0.65)
+LOBE_LOST_KEEPS = (0.65, 0.85)
 
 
 @dataclass(frozen=True)
@@ -28,28 +34,48 @@ class Specimen:
     ----------
     atoms : Atoms
         The whole particle.
-    groups : list of ScatteringGroup
-        Its atoms by form factor, centred.
+    scatterers : Scatterers
+        The atoms that are projected, centred.
     radius_A : float
         Distance of the outermost atom from the centre.
+    flexibility_A : float
+        Root mean square displacement of the atoms from particle to particle.
     """
 
     atoms: Atoms
-    groups: list[ScatteringGroup]
+    scatterers: Scatterers
     radius_A: float
+    flexibility_A: float = 0.0
 
     def box_px(self, pixel_size_A: float) -> int:
-        """Even box that holds the particle in every orientation."""
-        return 2 * int(np.ceil((self.radius_A + MARGIN_A) / pixel_size_A))
+        """Even box, fast to transform, that holds the particle in every orientation."""
+        reach_A = self.radius_A + 3 * self.flexibility_A + MARGIN_A
+        return 2 * int(next_fast_len(int(np.ceil(reach_A / pixel_size_A)), real=True))
 
-    def fragment(self) -> Specimen:
-        """Return a broken particle: what lies on one side of a slanted plane."""
-        direction = torch.tensor([0.48, 0.60, 0.64])
-        groups = []
-        for group in self.groups:
-            chosen = group.positions_A @ direction > 0.15 * self.radius_A
-            groups.append(replace(group, positions_A=group.positions_A[chosen], occupancies=group.occupancies[chosen]))
-        return replace(self, groups=groups)
+    def fragment(self, kind: int = 0) -> Specimen:
+        """Return a broken particle.
+
+        Parameters
+        ----------
+        kind : int
+            From 0 to :data:`FRAGMENT_KINDS` - 1: even ones are cut by a plane, odd ones have lost a lobe at the rim.
+        """
+        rng = np.random.default_rng(kind)
+        direction = torch.from_numpy(rng.normal(size=3)).float()
+        direction /= direction.norm()
+        positions_A = self.scatterers.positions_A
+        if kind % 2:
+            share, order = rng.uniform(*LOBE_LOST_KEEPS), -(positions_A - 0.9 * self.radius_A * direction).norm(dim=1)
+        else:
+            share, order = rng.uniform(*HALF_KEEPS), positions_A @ direction
+        chosen = torch.argsort(order, stable=True)[: max(1, round(share * len(order)))]
+        return replace(self, scatterers=self.scatterers.only(chosen))
+
+    def draw_deformations(self, rng: np.random.Generator, count: int) -> Tensor | None:
+        """Draw the shapes of flexible particles for :func:`project`; None where the particle is rigid."""
+        if self.flexibility_A == 0:
+            return None
+        return draw_deformations(rng, count, self.scatterers.positions_A, self.flexibility_A)
 
     def map(self, pixel_size_A: float) -> Tensor:
         """Return the potential above ice, V, as ``(b, b, b)`` in a box twice the particle's radius and margins."""
@@ -62,18 +88,29 @@ def load_specimen(settings: SpecimenSettings) -> Specimen:
     Raises
     ------
     BadInput
-        If the model cannot be read.
+        If the model cannot be read, or no such phantom can be built.
     """
     if settings.model is not None:
-        atoms = read_atoms(settings.model)
+        atoms = read_atoms(settings.model, settings.chains, settings.assembly)
     else:
         atoms = phantom_atoms(settings.symmetry, settings.diameter_A)
-    groups = scattering_groups(atoms)
-    radius_A = max(float(group.positions_A.norm(dim=1).max()) for group in groups)
-    return Specimen(atoms, groups, radius_A)
+    return specimen_of(atoms, settings.flexibility_A)
 
 
-def project(specimen: Specimen, rotations: Tensor, offsets_px: Tensor, box: int, pixel_size_A: float) -> Tensor:
+def specimen_of(atoms: Atoms, flexibility_A: float = 0.0) -> Specimen:
+    """Make a specimen of atoms; its centre is their centre of mass."""
+    particle = scatterers(atoms)
+    return Specimen(atoms, particle, float(particle.positions_A.norm(dim=1).max()), flexibility_A)
+
+
+def project(
+    specimen: Specimen,
+    rotations: Tensor,
+    offsets_px: Tensor,
+    box: int,
+    pixel_size_A: float,
+    deformations: Tensor | None = None,
+) -> Tensor:
     """Project the potential along the beam.
 
     Parameters
@@ -88,6 +125,8 @@ def project(specimen: Specimen, rotations: Tensor, offsets_px: Tensor, box: int,
         Even.
     pixel_size_A : float
         Pixel size.
+    deformations : Tensor, optional
+        ``(n, 10, 3)`` from :meth:`Specimen.draw_deformations`.
 
     Returns
     -------
@@ -95,24 +134,22 @@ def project(specimen: Specimen, rotations: Tensor, offsets_px: Tensor, box: int,
         ``(n, box, box // 2 + 1)`` transforms (origin at pixel 0, so the inverse transform is the image, centred on
         ``box // 2``) of the projected potential in V A.
     """
-    transforms = [
-        _project_batch(specimen, rotations[start : start + BATCH], offsets_px[start : start + BATCH], box, pixel_size_A)
-        for start in range(0, len(rotations), BATCH)
-    ]
-    return torch.cat(transforms) if transforms else torch.zeros((0, box, box // 2 + 1), dtype=torch.complex64)
-
-
-def _project_batch(specimen: Specimen, rotations: Tensor, offsets_px: Tensor, box: int, pixel_size_A: float) -> Tensor:
-    fine = fine_box(box)
-    scale = fine / box
+    particle, fine = specimen.scatterers, fine_box(box)
+    factors = common_factors(particle, 0.5 / pixel_size_A)
+    weights = factors.weights(particle)
     k = torch.fft.fftfreq(box, pixel_size_A)
-    half = torch.arange(box // 2 + 1) / (box * pixel_size_A)
-    k2 = k[:, None] ** 2 + half**2
-    total = torch.zeros((len(rotations), box, box // 2 + 1), dtype=torch.complex64)
-    centre = (offsets_px + box // 2) * scale
-    for group in specimen.groups:
-        # The rotation's columns are the image's axes in the specimen, so a scalar product gives image coordinates.
-        points = torch.einsum("pi,nij->npj", group.positions_A, rotations[:, :, :2]) * (scale / pixel_size_A)
-        grid = splat(points + centre[:, None], group.occupancies, fine)
-        total += to_coarse_rfft(grid, box, 2) * group.form_factor_V_A3(k2)
-    return total / pixel_size_A**2
+    radius = torch.hypot(k[:, None], k[: box // 2 + 1])
+    curves = torch.stack([factors.at(radius, number) for number in range(weights.shape[1])])
+    curves *= kernel_correction(box, fine, 2) / pixel_size_A**2
+    # The rotation's columns are the image's axes in the specimen, so a scalar product gives image coordinates.
+    axes = rotations[:, :, :2] * (fine / box / pixel_size_A)
+    if deformations is None:
+        terms, maps = particle.positions_A, axes
+    else:
+        terms, maps = polynomial_terms(particle.positions_A), deformations @ axes
+    centres = (offsets_px + box // 2) * (fine / box)
+    transforms = torch.zeros((len(rotations), box, box // 2 + 1), dtype=torch.complex64)
+    for number, (to_image, centre) in enumerate(zip(maps, centres, strict=True)):
+        grids = splat(terms @ to_image + centre, weights, fine)
+        transforms[number] = (to_coarse_rfft(grids, box, 2) * curves).sum(0)
+    return transforms
