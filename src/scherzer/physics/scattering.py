@@ -76,9 +76,9 @@ class AtomKind:
         return at_rest * torch.exp(-(self.b_factor_A2 + b_extra_A2) / 4 * k2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scatterers:
-    """Atoms ready to scatter.
+    """Atoms ready to scatter; equal only to itself.
 
     Attributes
     ----------

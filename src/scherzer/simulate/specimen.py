@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,9 +27,9 @@ HALF_KEEPS = (0.35, 0.65)
 LOBE_LOST_KEEPS = (0.65, 0.85)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Specimen:
-    """A particle.
+    """A particle; equal only to itself.
 
     Attributes
     ----------
@@ -47,9 +48,9 @@ class Specimen:
     radius_A: float
     flexibility_A: float = 0.0
 
-    def box_px(self, pixel_size_A: float) -> int:
-        """Even box, fast to transform, that holds the particle in every orientation."""
-        reach_A = self.radius_A + 3 * self.flexibility_A + MARGIN_A
+    def box_px(self, pixel_size_A: float, room_A: float = 0.0) -> int:
+        """Even box, fast to transform, that holds the particle in every orientation with some room on every side."""
+        reach_A = self.radius_A + 3 * self.flexibility_A + MARGIN_A + room_A
         return 2 * int(next_fast_len(int(np.ceil(reach_A / pixel_size_A)), real=True))
 
     def fragment(self, kind: int = 0) -> Specimen:
@@ -60,16 +61,7 @@ class Specimen:
         kind : int
             From 0 to :data:`FRAGMENT_KINDS` - 1: even ones are cut by a plane, odd ones have lost a lobe at the rim.
         """
-        rng = np.random.default_rng(kind)
-        direction = torch.from_numpy(rng.normal(size=3)).float()
-        direction /= direction.norm()
-        positions_A = self.scatterers.positions_A
-        if kind % 2:
-            share, order = rng.uniform(*LOBE_LOST_KEEPS), -(positions_A - 0.9 * self.radius_A * direction).norm(dim=1)
-        else:
-            share, order = rng.uniform(*HALF_KEEPS), positions_A @ direction
-        chosen = torch.argsort(order, stable=True)[: max(1, round(share * len(order)))]
-        return replace(self, scatterers=self.scatterers.only(chosen))
+        return _fragment(self, kind)
 
     def draw_deformations(self, rng: np.random.Generator, count: int) -> Tensor | None:
         """Draw the shapes of flexible particles for :func:`project`; None where the particle is rigid."""
@@ -101,6 +93,20 @@ def specimen_of(atoms: Atoms, flexibility_A: float = 0.0) -> Specimen:
     """Make a specimen of atoms; its centre is their centre of mass."""
     particle = scatterers(atoms)
     return Specimen(atoms, particle, float(particle.positions_A.norm(dim=1).max()), flexibility_A)
+
+
+@lru_cache(maxsize=4 * FRAGMENT_KINDS)
+def _fragment(specimen: Specimen, kind: int) -> Specimen:
+    rng = np.random.default_rng(kind)
+    direction = torch.from_numpy(rng.normal(size=3)).float()
+    direction /= direction.norm()
+    positions_A = specimen.scatterers.positions_A
+    if kind % 2:
+        share, order = rng.uniform(*LOBE_LOST_KEEPS), -(positions_A - 0.9 * specimen.radius_A * direction).norm(dim=1)
+    else:
+        share, order = rng.uniform(*HALF_KEEPS), positions_A @ direction
+    chosen = torch.argsort(order, stable=True)[: max(1, round(share * len(order)))].sort().values
+    return replace(specimen, scatterers=specimen.scatterers.only(chosen))
 
 
 def project(
@@ -135,12 +141,7 @@ def project(
         ``box // 2``) of the projected potential in V A.
     """
     particle, fine = specimen.scatterers, fine_box(box)
-    factors = common_factors(particle, 0.5 / pixel_size_A)
-    weights = factors.weights(particle)
-    k = torch.fft.fftfreq(box, pixel_size_A)
-    radius = torch.hypot(k[:, None], k[: box // 2 + 1])
-    curves = torch.stack([factors.at(radius, number) for number in range(weights.shape[1])])
-    curves *= kernel_correction(box, fine, 2) / pixel_size_A**2
+    weights, curves = _common(particle, box, pixel_size_A)
     # The rotation's columns are the image's axes in the specimen, so a scalar product gives image coordinates.
     axes = rotations[:, :, :2] * (fine / box / pixel_size_A)
     if deformations is None:
@@ -153,3 +154,14 @@ def project(
         grids = splat(terms @ to_image + centre, weights, fine)
         transforms[number] = (to_coarse_rfft(grids, box, 2) * curves).sum(0)
     return transforms
+
+
+@lru_cache(maxsize=4 * FRAGMENT_KINDS)
+def _common(particle: Scatterers, box: int, pixel_size_A: float) -> tuple[Tensor, Tensor]:
+    """Return the atoms' weights ``(p, c)`` and what to multiply the transforms of their c grids with."""
+    factors = common_factors(particle, 0.5 / pixel_size_A)
+    weights = factors.weights(particle)
+    k = torch.fft.fftfreq(box, pixel_size_A)
+    radius = torch.hypot(k[:, None], k[: box // 2 + 1])
+    curves = torch.stack([factors.at(radius, number) for number in range(weights.shape[1])])
+    return weights, curves * (kernel_correction(box, fine_box(box), 2) / pixel_size_A**2)
