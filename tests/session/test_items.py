@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from scherzer.formats.errors import BadInput
+from scherzer.session.exposure_settings import ExposureSettings
 from scherzer.session.items import Done, Job, run_items
-from scherzer.session.stages.import_ import ImportSettings, examine
+from scherzer.session.stages.import_ import examine
 from scherzer.session.workers import DIED, Workers
 
 
@@ -107,7 +108,7 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path: Path, mixed: P
     found = []
     for count in (1, 3):
         with Workers(count) as workers:
-            results = run_items(tmp_path / f"stage{count}", examine, jobs, ImportSettings(), workers)
+            results = run_items(tmp_path / f"stage{count}", examine, jobs, ExposureSettings(), workers)
         records = [json.loads((tmp_path / f"stage{count}" / ".items" / f"{job.name}.json").read_text()) for job in jobs]
         found.append((results.done, records))
     assert found[0] == found[1]

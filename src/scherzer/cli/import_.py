@@ -36,4 +36,5 @@ def import_(
             "cs_mm": cs,
             "amplitude_contrast": amplitude_contrast,
         }
-        run_one("import", *prepare(session, inputs or [], stated, NEEDED_FOR_MICROGRAPHS), workers, Screen())
+        prepared = prepare(session, inputs or [], stated, NEEDED_FOR_MICROGRAPHS, typer.echo)
+        run_one("import", *prepared, workers, Screen())

@@ -47,4 +47,4 @@ def run(
             "diameter_A": diameter,
             "initial_map": initial_map,
         }
-        run_whole(*prepare(out, inputs or [], stated), workers, Screen())
+        run_whole(*prepare(out, inputs or [], stated, say=typer.echo), workers, Screen())

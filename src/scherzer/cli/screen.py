@@ -82,6 +82,8 @@ class Screen:
         """Replace the bar by what came of the stage."""
         self._stop()
         self.console.print(f"{stage:<9} {outcome.summary}{'' if outcome.computed else ' (as before)'}", soft_wrap=True)
+        for line in outcome.notes:
+            self.console.print(f"{'':<9} {line}", soft_wrap=True, markup=False)
         for line in outcome.lost:
             self.console.print(f"{'':<9} {line}", soft_wrap=True, style="dim")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from scherzer.formats.errors import BadInput
 from scherzer.physics.optics import Optics
@@ -15,15 +16,21 @@ class Acquisition:
     Attributes
     ----------
     pixel_size_A : float or None
-        Pixel size of the input images; read from their headers when None.
+        Pixel size of the input images; read from metadata beside them or from their headers when None.
     voltage_kV, cs_mm : float or None
-        Acceleration voltage and spherical aberration.
+        Acceleration voltage, read from metadata when None, and spherical aberration.
     amplitude_contrast : float
         Fraction of amplitude contrast.
     dose_per_frame_e_per_A2 : float or None
-        Exposure of one movie frame; without it, movies are summed without dose weighting.
+        Exposure of one movie frame, read from metadata when None; where it is not known, movies are summed without dose
+        weighting.
     gain : str or None
         Path of the gain reference by which movie frames are multiplied.
+    gain_rotation, gain_flip : int or None
+        How it has to be turned, as RELION's ``--gain_rot`` (0 to 3) and ``--gain_flip`` (0 to 2); found from the movies
+        when neither is given.
+    defects : str or None
+        Path of a list or map of pixels that do not work.
     symmetry : str
         Point group: C1, Cn, Dn, T, O or I.
     diameter_A : float or None
@@ -38,6 +45,9 @@ class Acquisition:
     amplitude_contrast: float = 0.1
     dose_per_frame_e_per_A2: float | None = None
     gain: str | None = None
+    gain_rotation: Literal[0, 1, 2, 3] | None = None
+    gain_flip: Literal[0, 1, 2] | None = None
+    defects: str | None = None
     symmetry: str = "C1"
     diameter_A: float | None = None
     initial_map: str | None = None
@@ -89,12 +99,13 @@ def stated(acquisition: Acquisition, name: str) -> float:
     Raises
     ------
     BadInput
-        If neither the user nor the headers gave it.
+        If neither the user nor metadata nor headers gave it.
     """
     value = getattr(acquisition, name)
     if value is None:
         quantity = QUANTITIES[name]
-        where = " and is not in the image headers" if name == "pixel_size_A" else ""
+        places = {"pixel_size_A": " and is not in the image headers", "voltage_kV": " and is in no metadata"}
+        where = places.get(name, "")
         raise BadInput(
             quantity.meaning,
             f"not given{where}",

@@ -9,8 +9,9 @@ from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import read_mrc_header
 from scherzer.geometry.point_groups import parse_symmetry
 from scherzer.session.acquisition import check_ranges, stated
-from scherzer.session.inputs import exposure_paths, header_pixel_size_A
+from scherzer.session.inputs import find_exposures
 from scherzer.session.settings import SessionSettings
+from scherzer.session.sources import filled_in
 
 # Without these, micrographs cannot be worked on; the diameter is needed from picking on.
 NEEDED_FOR_MICROGRAPHS = ("pixel_size_A", "voltage_kV", "cs_mm")
@@ -18,7 +19,7 @@ NEEDED_FOR_PARTICLES = (*NEEDED_FOR_MICROGRAPHS, "diameter_A")
 
 
 def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) -> SessionSettings:
-    """Fill in from the headers what the user did not say, and refuse what cannot be.
+    """Fill in from metadata and headers what the user did not say, and refuse what cannot be.
 
     Parameters
     ----------
@@ -34,10 +35,8 @@ def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) ->
     BadInput
         Naming the option that is missing or wrong.
     """
-    acquisition = settings.acquisition
-    paths = exposure_paths(settings.inputs, root)
-    if acquisition.pixel_size_A is None:
-        acquisition = replace(acquisition, pixel_size_A=header_pixel_size_A(paths))
+    paths = find_exposures(settings.inputs, root, settings.acquisition.gain).paths
+    acquisition = filled_in(settings.acquisition, paths, settings.exposures.eer)
     try:
         acquisition = replace(acquisition, symmetry=parse_symmetry(acquisition.symmetry))
     except ValueError:
@@ -47,8 +46,9 @@ def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) ->
     check_ranges(acquisition)
     for name in needed:
         stated(acquisition, name)
-    if acquisition.gain is not None and not Path(acquisition.gain).is_file():
-        raise BadInput("--gain", f"no such file: {acquisition.gain}", "check the name")
+    for option, file in (("--gain", acquisition.gain), ("--defects", acquisition.defects)):
+        if file is not None and not Path(file).is_file():
+            raise BadInput(option, f"no such file: {file}", "check the name")
     if acquisition.initial_map is not None:
         _check_map(Path(acquisition.initial_map))
     return replace(settings, acquisition=acquisition)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scherzer.session.checks import NEEDED_FOR_PARTICLES, completed
 from scherzer.session.folder import Session, create_session, open_session
-from scherzer.session.inputs import exposure_paths
+from scherzer.session.inputs import find_exposures
 from scherzer.session.settings import SessionSettings, read_settings, with_stated, write_settings
 
 
 def prepare(
-    root: Path, inputs: Sequence[str], stated: Mapping[str, Any], needed: tuple[str, ...] = NEEDED_FOR_PARTICLES
+    root: Path,
+    inputs: Sequence[str],
+    stated: Mapping[str, Any],
+    needed: tuple[str, ...] = NEEDED_FOR_PARTICLES,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Session, SessionSettings]:
-    """Make or open a session; what is stated goes before its ``session.yaml``, and that before the headers.
+    """Make or open a session.
+
+    What is stated goes before a list's optics block, that before ``session.yaml``, that before metadata, and they
+    before headers.
 
     Parameters
     ----------
@@ -28,6 +35,8 @@ def prepare(
         Fields of `Acquisition`, None where nothing was stated.
     needed : tuple of str
         Numbers of the acquisition that must be known.
+    say : callable
+        Is told what lay among the inputs and was left out.
 
     Raises
     ------
@@ -35,13 +44,19 @@ def prepare(
         Before anything is written, if a value is missing or wrong or the folder cannot be written.
     """
     settings = with_stated(read_settings(root), stated)
+    left_out: tuple[str, ...] = ()
     if inputs:
+        found = find_exposures(inputs, gain=settings.acquisition.gain)
+        given = {name: value for name, value in stated.items() if value is not None}
+        settings = with_stated(settings, {**found.optics, **given})
         # Inside the session paths are relative to it, so that it can be moved.
-        names = tuple(Session(root).relative(path) for path in exposure_paths(inputs))
-        settings = replace(settings, inputs=names)
+        settings = replace(settings, inputs=tuple(Session(root).relative(path) for path in found.paths))
+        left_out = found.left_out
     settings = completed(settings, needed, root)
     session = create_session(root)
     write_settings(settings, root)
+    if left_out:
+        say(f"left out: {', '.join(left_out)}")
     return session, settings
 
 

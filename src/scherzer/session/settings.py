@@ -22,6 +22,7 @@ from scherzer.particles.classification2d import Class2DSettings
 from scherzer.particles.extraction import ExtractSettings
 from scherzer.particles.picking import PickSettings
 from scherzer.session.acquisition import QUANTITIES, Acquisition, check_ranges
+from scherzer.session.exposure_settings import CameraSettings, ExposureSettings
 from scherzer.study.settings import StudySettings
 
 FILE_NAME = "session.yaml"
@@ -42,10 +43,14 @@ class SessionSettings:
         Paths of the exposures: relative to the session inside it, absolute outside.
     acquisition : Acquisition
         What the user states.
+    exposures, camera
+        How exposures are read and sorted, and what is made of the camera's pixels.
     """
 
     inputs: tuple[str, ...] = ()
     acquisition: Acquisition = field(default_factory=Acquisition)
+    exposures: ExposureSettings = field(default_factory=ExposureSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
     ctf: CtfSettings = field(default_factory=CtfSettings)
     condition: ConditionSettings = field(default_factory=ConditionSettings)
@@ -100,7 +105,7 @@ def with_stated(settings: SessionSettings, stated: Mapping[str, Any]) -> Session
         Fields of `Acquisition`; None is "not stated".
     """
     given = {name: value for name, value in stated.items() if value is not None}
-    for name in ("gain", "initial_map"):
+    for name in ("gain", "defects", "initial_map"):
         if name in given:
             given[name] = str(Path(given[name]).expanduser().absolute())
     acquisition = replace(settings.acquisition, **given)

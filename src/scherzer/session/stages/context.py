@@ -38,8 +38,11 @@ class StageOutcome:
         One line for the screen.
     lost : tuple of str
         A line for every item that this stage rejected or could not use, with the reason.
+    notes : tuple of str
+        Lines of what else a person should know of it.
     """
 
     computed: int
     summary: str
     lost: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
