@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from scherzer.physics.ctf import CtfParameters, ctf, electron_wavelength_A
+from scherzer.physics.ctf import CtfParameters, coma_phase_rad, ctf, ctf_phase_rad, electron_wavelength_A
 from scherzer.physics.optics import Optics
 
 KRIOS = Optics(pixel_size_A=1.0, voltage_kV=300, cs_mm=2.7, amplitude_contrast=0.07)
@@ -68,6 +68,29 @@ def test_many_images_at_once_and_indexing() -> None:
     for index in range(5):
         torch.testing.assert_close(ctf(several[index : index + 1], kx, ky)[0], values[index])
     assert len(several) == 5
+
+
+def test_without_spherical_aberration_the_phase_is_that_of_defocus_alone() -> None:
+    corrected = Optics(pixel_size_A=1.0, voltage_kV=300, cs_mm=0.0, amplitude_contrast=0.0)
+    k = torch.tensor([0.1, 0.2, 0.3])
+    phase = ctf_phase_rad(corrected.ctf_parameters(10000, 10000), k, 0 * k)[0]
+    torch.testing.assert_close(phase, math.pi * electron_wavelength_A(300) * 1e4 * k**2)
+
+
+def test_coma_is_what_a_tilt_adds_to_the_odd_part_of_the_aberration() -> None:
+    cs_A, wavelength_A = 2.7e7, float(electron_wavelength_A(300))
+    tilt = torch.tensor([0.4e-3, -0.7e-3], dtype=torch.float64)
+    k = torch.tensor([[0.2, 0.1], [-0.15, 0.3], [0.0, 0.25]], dtype=torch.float64)
+
+    def spherical(k: torch.Tensor) -> torch.Tensor:
+        return math.pi / 2 * cs_A * wavelength_A**3 * (k**2).sum(1) ** 2
+
+    # The part of the tilted aberration that is odd in k and linear in the tilt.
+    small = 1e-3 * tilt / wavelength_A
+    odd = (spherical(k + small) - spherical(-k + small)) / 2 * 1e3
+    found = coma_phase_rad(k[:, 0], k[:, 1], cs_A, wavelength_A, (0.4e-3, -0.7e-3))
+    torch.testing.assert_close(found, odd, rtol=1e-4, atol=0)
+    torch.testing.assert_close(coma_phase_rad(-k[:, 0], -k[:, 1], cs_A, wavelength_A, (0.4e-3, -0.7e-3)), -found)
 
 
 def test_agrees_with_torch_ctf() -> None:

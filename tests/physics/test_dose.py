@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from scherzer.physics.dose import critical_dose_e_per_A2, dose_weights
+from scherzer.physics.dose import critical_dose_e_per_A2, dose_weights, mean_survival
 
 
 def test_published_critical_exposures_at_300_kv() -> None:
@@ -33,3 +33,11 @@ def test_weights_fall_with_dose_and_frequency_but_not_at_the_origin() -> None:
     assert torch.all(weights.flatten(1)[:, 1:].diff(dim=0) < 0)
     critical = critical_dose_e_per_A2(k[1, 1], 300)
     assert float(dose_weights(k[1, 1], critical.reshape(1), 300)) == pytest.approx(math.exp(-0.5), rel=1e-5)
+
+
+def test_mean_survival_is_the_mean_of_what_is_left() -> None:
+    k = torch.tensor([0.0, 1e-4, 0.02, 0.1, 0.4])
+    moments = 10 + (torch.arange(2000) + 0.5) / 2000 * 30
+    expected = dose_weights(k, moments, 300).double().mean(0).float()
+    torch.testing.assert_close(mean_survival(k, 10.0, 40.0, 300), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(mean_survival(k, 0.0, 0.0, 300), torch.ones(5))

@@ -71,16 +71,60 @@ def ctf(parameters: CtfParameters, kx: Tensor, ky: Tensor) -> Tensor:
     ----------
     Rohou and Grigorieff 2015, J. Struct. Biol. 192, eq. 1 to 3.
     """
-    shape = (-1,) + (1,) * kx.ndim
+    return torch.sin(ctf_phase_rad(parameters, kx, ky))
+
+
+def ctf_phase_rad(parameters: CtfParameters, kx: Tensor, ky: Tensor) -> Tensor:
+    """Phase whose sine is the CTF: aberrations, phase plate and amplitude contrast.
+
+    Parameters
+    ----------
+    parameters : CtfParameters
+        For n images.
+    kx, ky : Tensor
+        Spatial frequencies, 1/A; their shapes are broadcast.
+
+    Returns
+    -------
+    Tensor
+        ``(n, *shape)``.
+    """
+    shape = (-1,) + (1,) * max(kx.ndim, ky.ndim)
 
     def column(values: Tensor) -> Tensor:
         return values.reshape(shape)
 
-    k2 = kx**2 + ky**2
-    angle = torch.atan2(ky, kx) - column(parameters.defocus_angle_rad)
+    kx2, ky2 = kx**2, ky**2
+    k2 = kx2 + ky2
     mean = column(parameters.defocus_u_A + parameters.defocus_v_A) / 2
     half_difference = column(parameters.defocus_u_A - parameters.defocus_v_A) / 2
-    defocus_A = mean + half_difference * torch.cos(2 * angle)
+    twice = 2 * parameters.defocus_angle_rad
+    # k^2 cos(2 (angle of k - angle of U)), without the angle of k.
+    along = column(torch.cos(twice)) * (kx2 - ky2) + column(torch.sin(twice)) * (2 * kx * ky)
     wavelength_A, cs_A = column(parameters.wavelength_A), column(parameters.cs_A)
-    chi = torch.pi * wavelength_A * k2 * (defocus_A - cs_A * wavelength_A**2 * k2 / 2)
-    return torch.sin(chi + column(parameters.phase_shift_rad + torch.asin(parameters.amplitude_contrast)))
+    defocus = mean * k2 + half_difference * along
+    chi = torch.pi * wavelength_A * (defocus - cs_A * wavelength_A**2 * k2**2 / 2)
+    return chi + column(parameters.phase_shift_rad + torch.asin(parameters.amplitude_contrast))
+
+
+def coma_phase_rad(kx: Tensor, ky: Tensor, cs_A: float, wavelength_A: float, tilt_rad: tuple[float, float]) -> Tensor:
+    """Phase by which a tilted beam shifts each spatial frequency: axial coma, the odd aberration.
+
+    With a spherical aberration of ``pi/2 Cs lambda^3 k^4``, a beam tilted by tau sees the aberration at
+    ``k + tau / lambda``; the term linear in tau is ``2 pi Cs lambda^2 k^2 (k . tau)``. An image's transform is
+    multiplied by ``exp(-i phase)``, which is what RELION undoes for the ``rlnBeamTiltX`` and ``Y`` of the same sign.
+
+    Parameters
+    ----------
+    kx, ky : Tensor
+        Spatial frequencies, 1/A; their shapes are broadcast.
+    cs_A, wavelength_A : float
+        Spherical aberration and wavelength.
+    tilt_rad : tuple of float
+        Along x and y.
+
+    References
+    ----------
+    Zivanov, Nakane and Scheres 2020, IUCrJ 7, 253; Glaeser et al. 2011, J. Struct. Biol. 174, 1.
+    """
+    return 2 * torch.pi * cs_A * wavelength_A**2 * (kx**2 + ky**2) * (kx * tilt_rad[0] + ky * tilt_rad[1])

@@ -58,3 +58,11 @@ def dose_weights(k: Tensor, dose_at_frame_end_e_per_A2: Tensor, voltage_kV: floa
     """
     dose = dose_at_frame_end_e_per_A2.to(k).reshape((-1,) + (1,) * k.ndim)
     return torch.exp(-dose / (2 * critical_dose_e_per_A2(k, voltage_kV)))
+
+
+def mean_survival(k: Tensor, start_e_per_A2: float, end_e_per_A2: float, voltage_kV: float) -> Tensor:
+    """Amplitude that is left of the signal on average between two exposures, shaped like ``k``."""
+    rate = 0.5 / critical_dose_e_per_A2(k, voltage_kV).double()
+    faded = rate * (end_e_per_A2 - start_e_per_A2)
+    mean = torch.where(faded > 1e-6, -torch.expm1(-faded) / faded.clamp(min=1e-6), torch.ones_like(faded))
+    return (torch.exp(-rate * start_e_per_A2) * mean).to(k.dtype)
