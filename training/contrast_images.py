@@ -11,6 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from contrast_ice import (
+    APERTURE_MEAN_FREE_PATH_A,
+    INELASTIC_MEAN_FREE_PATH_A,
+    slab_amplitudes,
+    thickness_map,
+    water_noise_density,
+)
 from contrast_shapes import BANK_PIXEL_A, ParticleBank
 from torch import Tensor
 
@@ -20,17 +27,11 @@ from scherzer.physics.dose import dose_weights
 from scherzer.physics.envelopes import b_factor_envelope, interaction_rad_per_V_A
 from scherzer.physics.optics import Optics
 from scherzer.physics.scattering import ice_potential_V
-from scherzer.simulate.artefacts import contamination_heights_A
-from scherzer.simulate.ice import (
-    APERTURE_MEAN_FREE_PATH_A,
-    INELASTIC_MEAN_FREE_PATH_A,
-    slab_amplitudes,
-    thickness_map,
-    water_noise_density,
-)
+from scherzer.simulate.faults.ice_grains import frost, ice_balls
 
 PIXEL_A = 2.0
 SIDE_PX = 576
+FROST_PER_UM2 = 8.0
 # A counting camera of no particular make: detective quantum efficiency at zero frequency and at Nyquist.
 DQE_ZERO, DQE_NYQUIST = 0.87, 0.42
 
@@ -174,13 +175,15 @@ def expose(scene: Scene, bank: ParticleBank, rng: np.random.Generator) -> Tensor
     kx = torch.arange(SIDE_PX // 2 + 1)[None, :] / (SIDE_PX * PIXEL_A)
     found = imaging(scene, kx, ky)
     protein = _fine(_protein(scene, bank, rng))
-    frost = torch.from_numpy(contamination_heights_A(rng, (SIDE_PX, SIDE_PX), PIXEL_A, large=scene.contaminated))
-    field = protein * found.protein_survival + torch.fft.rfft2(frost * ice_potential_V())
+    grains_A = torch.from_numpy(frost(rng, (SIDE_PX, SIDE_PX), PIXEL_A, FROST_PER_UM2)[0])
+    if scene.contaminated:
+        grains_A += torch.from_numpy(ice_balls(rng, (SIDE_PX, SIDE_PX), PIXEL_A)[0])
+    field = protein * found.protein_survival + torch.fft.rfft2(grains_A * ice_potential_V())
     picture = field * found.transfer + _white(rng) * (found.ice_density.sqrt() / PIXEL_A)
     k2 = kx**2 + ky**2
     colour = torch.sqrt(1 + scene.noise_colour * torch.exp(-k2 * 30.0**2))
     picture = picture + _white(rng) * colour * (found.shot_density_A2**0.5 / PIXEL_A)
-    film_A = torch.from_numpy(thickness_map(rng, SIDE_PX, SIDE_PX, scene.thickness_A)) + frost
+    film_A = torch.from_numpy(thickness_map(rng, SIDE_PX, SIDE_PX, scene.thickness_A)) + grains_A
     lost_A = INELASTIC_MEAN_FREE_PATH_A if scene.energy_filter else APERTURE_MEAN_FREE_PATH_A
     bright = torch.exp(-(film_A - scene.thickness_A) / lost_A)
     return bright * (1 + torch.fft.irfft2(picture, s=(SIDE_PX, SIDE_PX)))

@@ -63,7 +63,7 @@ def test_simulated_artefacts_are_named(
     # The rings of ice lie at 3.6 A, which an image at 1.5 A/px reaches but not with room to see what lies beside.
     finer = replace(SETTINGS, microscope=replace(SETTINGS.microscope, pixel_size_A=1.3))
     settings = finer if "crystalline" in faults else SETTINGS
-    image = torch.from_numpy(simulate_exposure(plan, specimen, settings).frames[0].astype(np.float32))
+    image = torch.from_numpy(next(simulate_exposure(plan, specimen, settings).frames).astype(np.float32))
     numbers = CtfNumbers.of(estimate_ctf(image, settings.microscope.optics))
     found = judge(measure(image, settings.microscope.optics, numbers), numbers)
     assert found.kind == kind
@@ -73,7 +73,7 @@ def test_simulated_artefacts_are_named(
 
 def test_strong_astigmatism_is_not_drift(specimen: Specimen) -> None:
     plan = ExposurePlan(3, "x", (), 17000.0, 15500.0, 0.8, 300.0)
-    image = torch.from_numpy(simulate_exposure(plan, specimen, SETTINGS).frames[0].astype(np.float32))
+    image = torch.from_numpy(next(simulate_exposure(plan, specimen, SETTINGS).frames).astype(np.float32))
     assert judge(measure(image, SETTINGS.microscope.optics), None).kind == "sound"
 
 

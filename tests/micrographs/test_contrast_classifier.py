@@ -42,7 +42,7 @@ def exposure(
     specimen: Specimen, defocus_A: float, settings: SimulationSettings = SETTINGS, thickness_A: float = 300.0
 ) -> Tensor:
     plan = ExposurePlan(5, "x", (), defocus_A + 80, defocus_A - 80, 0.3, thickness_A)
-    return torch.from_numpy(simulate_exposure(plan, specimen, settings).frames[0].astype(np.float32))
+    return torch.from_numpy(next(simulate_exposure(plan, specimen, settings).frames).astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scherzer.physics.dose import dose_weights
-from scherzer.simulate.artefacts import (
-    BAD_DRIFT_A,
-    contamination_heights_A,
-    crystalline_potential_V_A,
-)
 from scherzer.simulate.counting import child
 from scherzer.simulate.detector import detector_named, expose, signal_transfer
-from scherzer.simulate.drift import Track, draw_bad_track, draw_track, still_track
-from scherzer.simulate.ice import APERTURE_MEAN_FREE_PATH_A, INELASTIC_MEAN_FREE_PATH_A, thickness_map
-from scherzer.simulate.image_formation import (
-    Depths,
-    FieldGrid,
-    field_grid,
-    particle_depths,
-    relative_contrast,
-    surface_depths,
-    water_depths,
-)
-from scherzer.simulate.placement import Placement, place_particles
+from scherzer.simulate.drift import Track, draw_bad_track, draw_track
+from scherzer.simulate.faults import FaultObject, FieldFaults, field_faults
+from scherzer.simulate.field import Array, ComplexArray, FieldGrid, field_grid
+from scherzer.simulate.ice import thickness_map, transmission
+from scherzer.simulate.image_formation import Contrast, form_contrast, particle_fields
+from scherzer.simulate.lens import Lens
+from scherzer.simulate.placement import Placement, Room, place_particles
 from scherzer.simulate.plan import ExposurePlan
+from scherzer.simulate.recording import Recording, record_frames, record_sum
+from scherzer.simulate.sensor import Sensor
 from scherzer.simulate.settings import SimulationSettings
 from scherzer.simulate.specimen import Specimen
-
-# Exposure intervals over which damage is averaged in an image that is written as one sum.
-DAMAGE_STEPS = 16
+from scherzer.simulate.threads import one_ahead, thread_pool
 
 
 @dataclass(frozen=True)
@@ -46,112 +36,196 @@ class Exposure:
     ----------
     plan : ExposurePlan
         As planned.
-    frames : ndarray of uint8 or uint16
-        ``(n, h, w)`` electron counts.
     particles : Placement
         Those whose centre lies in the image and those in the margin.
+    power : Tensor
+        ``(n, shells)``, mean squared transform of the particles' projections (see
+        :class:`scherzer.simulate.image_formation.Particles`).
+    film_A : ndarray
+        ``(n,)``, thickness of the film where each particle lies.
     track : Track
         How the specimen moved.
+    masks : dict
+        ``(h, w)`` bool arrays of what spoils the image, by kind.
+    objects : tuple of FaultObject
+        The same, one by one.
+    frames : iterator of ndarray
+        The frames of a movie, or one sum of them: ``(h, w)`` electron counts as uint8 or uint16, made as they are asked
+        for and only once. A sum from a sensor with defects or uneven gain is corrected for both, in float32.
     """
 
     plan: ExposurePlan
-    frames: NDArray[Any]
     particles: Placement
+    power: Tensor
+    film_A: Array
     track: Track
+    masks: dict[str, NDArray[np.bool_]]
+    objects: tuple[FaultObject, ...]
+    frames: Iterator[NDArray[Any]]
 
 
-def simulate_exposure(plan: ExposurePlan, specimen: Specimen, settings: SimulationSettings) -> Exposure:
-    """Make one exposure; the result depends on nothing but the arguments."""
+def simulate_exposure(
+    plan: ExposurePlan,
+    specimen: Specimen,
+    settings: SimulationSettings,
+    sensor: Sensor | None = None,
+    threads: int = 1,
+) -> Exposure:
+    """Make one exposure; the result depends on plan, specimen, settings and sensor alone.
+
+    Parameters
+    ----------
+    plan : ExposurePlan
+        What is decided about the exposure.
+    specimen : Specimen
+        A particle.
+    settings : SimulationSettings
+        Of the session.
+    sensor : Sensor, optional
+        The camera's pixels, where they are not perfect.
+    threads : int
+        Processor cores to use.
+    """
     # One stream a matter, so that a change of one (more frames, say) leaves the others as they were.
-    streams = np.random.SeedSequence(settings.seed, spawn_key=(1, plan.index)).spawn(5)
-    place, ice, move, spoil = (np.random.default_rng(stream) for stream in streams[:4])
-    grid = field_grid(settings.microscope.height_px, settings.microscope.width_px, settings.microscope.pixel_size_A)
-    parameters = plan.parameters(settings)
-    wavelength_A = float(parameters.wavelength_A)
-    particles = _place(place, plan, specimen, settings, grid)
+    streams = np.random.SeedSequence(settings.seed, spawn_key=(1, plan.index)).spawn(7)
+    place, film, move, spoil, shapes, ice = (np.random.default_rng(stream) for stream in streams[:6])
+    microscope = settings.microscope
+    lens = Lens(microscope, plan.parameters(settings))
+    grid = field_grid(microscope.height_px, microscope.width_px, microscope.pixel_size_A, lens.reach_A())
+    shape = (grid.height, grid.width)
+    faults = field_faults(spoil, plan, settings, shape, grid.margin_px, grid.pixel_size_A)
+    film_A = thickness_map(film, shape, plan.thickness_A, settings.ice)
+    if faults.film is not None:
+        film_A *= faults.film
+    particles = _place(place, plan, specimen, settings, grid, film_A, faults)
     track = _track(move, plan, settings)
-    frost_A = torch.from_numpy(
-        contamination_heights_A(spoil, (grid.height, grid.width), grid.pixel_size_A, large="ice_balls" in plan.faults)
+    in_the_way_A = film_A + faults.extra_ice_A + (0 if faults.absorber_A is None else faults.absorber_A)
+    image_px = microscope.height_px, microscope.width_px
+    camera = _Camera(settings, sensor, grid.cut(in_the_way_A, *image_px), streams[6])
+    if faults.arriving is not None:
+        camera.diffract(grid.cut(faults.arriving, *image_px))
+    with thread_pool(threads) as pool:
+        still = pool.submit(_still, grid, faults)
+        fields = particle_fields(pool, shapes, specimen, particles, grid, lens.wavelength_A).transforms(pool, grid)
+        dose_e_per_A2 = settings.exposure.dose_e_per_A2
+        contrast = form_contrast(
+            pool, lens, grid, fields, still.result(), plan.thickness_A, dose_e_per_A2, camera.transfer
+        )
+    recording = Recording(
+        grid=grid,
+        track=track,
+        dose_e_per_A2=dose_e_per_A2,
+        voltage_kV=microscope.voltage_kV,
+        water_motion_A2_per_e=settings.ice.water_motion_A2_per_e,
+        white=np.sqrt(film_A / np.float32(plan.thickness_A)),
     )
-    still = water_depths(ice, grid, plan.thickness_A, wavelength_A) + surface_depths(frost_A)
-    if "crystalline" in plan.faults:
-        lattice = torch.fft.rfft2(crystalline_potential_V_A(spoil, (grid.height, grid.width), grid.pixel_size_A))
-        still = still + Depths(lattice, torch.zeros_like(lattice))
-    protein = particle_depths(specimen, particles, grid, wavelength_A)
-    film_A = thickness_map(ice, settings.microscope.height_px, settings.microscope.width_px, plan.thickness_A)
-    m = grid.margin_px
-    film_A = film_A + frost_A[m : m + settings.microscope.height_px, m : m + settings.microscope.width_px].numpy()
-    frames = _record(
-        streams[4],
-        relative_contrast(protein, parameters, grid, settings),
-        relative_contrast(still, parameters, grid, settings),
-        film_A,
-        track,
-        grid,
-        settings,
+    frames = _frames(contrast, recording, camera, ice, settings, threads)
+    return Exposure(
+        plan=plan,
+        particles=particles,
+        power=fields.power,
+        film_A=film_A[_nearest(particles.y_px, grid, 0), _nearest(particles.x_px, grid, 1)],
+        track=track,
+        masks=faults.masks,
+        objects=faults.objects,
+        frames=frames,
     )
-    return Exposure(plan, frames, particles, track)
 
 
 def _place(
-    rng: np.random.Generator, plan: ExposurePlan, specimen: Specimen, settings: SimulationSettings, grid: FieldGrid
+    rng: np.random.Generator,
+    plan: ExposurePlan,
+    specimen: Specimen,
+    settings: SimulationSettings,
+    grid: FieldGrid,
+    film_A: Array,
+    faults: FieldFaults,
 ) -> Placement:
-    wanted = 0 if "empty" in plan.faults else settings.particles.per_micrograph
-    return place_particles(
-        rng,
-        wanted,
-        (settings.microscope.height_px, settings.microscope.width_px),
-        grid.margin_px,
-        2 * specimen.radius_A / settings.microscope.pixel_size_A,
-        max(0.0, plan.thickness_A / 2 - specimen.radius_A),
-        settings.particles.broken,
+    room = Room(
+        image_px=(settings.microscope.height_px, settings.microscope.width_px),
+        margin_px=grid.margin_px,
+        pixel_size_A=grid.pixel_size_A,
+        film_A=film_A,
+        usual_A=float(np.mean(settings.ice.thickness_A)),
+        crowding=faults.crowding,
+        clumps=faults.clumps,
     )
+    wanted = replace(settings.particles, per_micrograph=0) if "empty" in plan.faults else settings.particles
+    return place_particles(rng, wanted, specimen.radius_A, room)
+
+
+def _nearest(places_px: NDArray[np.float64], grid: FieldGrid, axis: int) -> NDArray[np.intp]:
+    """Rows or columns of the field in which particles lie."""
+    return np.asarray(np.round(places_px).astype(np.intp) + grid.margin_px).clip(0, (grid.height, grid.width)[axis] - 1)
 
 
 def _track(rng: np.random.Generator, plan: ExposurePlan, settings: SimulationSettings) -> Track:
+    exposure = settings.exposure
     if "drift" in plan.faults:
-        return draw_bad_track(rng, settings.exposure.frames, BAD_DRIFT_A)
-    if settings.exposure.frames == 1:
-        return still_track(1)  # a sum that was aligned before it was written
-    return draw_track(rng, settings.exposure.frames, settings.exposure.dose_e_per_A2, settings.exposure.drift_A)
+        return draw_bad_track(rng, exposure.frames)
+    if exposure.output == "sums" and exposure.aligned and exposure.frames == 1:
+        return Track(1)  # what moved within its frames is not known
+    return draw_track(rng, exposure.frames, exposure.dose_e_per_A2, exposure.drift_A)
 
 
-def _record(
-    seed: np.random.SeedSequence,
-    protein: Tensor,
-    still: Tensor,
-    film_A: NDArray[np.float32],
-    track: Track,
-    grid: FieldGrid,
+def _still(grid: FieldGrid, faults: FieldFaults) -> ComplexArray | None:
+    """Transform of the potential of all that is neither particle nor an even film."""
+    return None if faults.potential_V_A is None else grid.transform(faults.potential_V_A)
+
+
+class _Camera:
+    """Counts electrons behind ice of a given thickness."""
+
+    def __init__(
+        self, settings: SimulationSettings, sensor: Sensor | None, film_A: Array, seed: np.random.SeedSequence
+    ) -> None:
+        microscope, exposure = settings.microscope, settings.exposure
+        self._shape = (microscope.height_px, microscope.width_px)
+        self._detector = detector_named(settings.detector.name, microscope.voltage_kV)
+        self._sensor, self._seed = sensor, seed
+        self._rate = settings.detector.dose_rate_e_per_px_s
+        self._electrons = exposure.dose_e_per_A2 * microscope.pixel_size_A**2
+        self._frames = exposure.frames
+        self._is_sum = exposure.output == "sums"
+        self._bright, self._sharp = transmission(film_A, microscope.voltage_kV, microscope.energy_filter)
+
+    def diffract(self, arriving: Array) -> None:
+        """Let Bragg diffraction change the electrons that arrive by a factor."""
+        self._bright = self._bright * arriving
+
+    def transfer(self, k: Tensor, pixel_size_A: float) -> Tensor:
+        """What the camera leaves of a spatial frequency."""
+        return signal_transfer(self._detector, k, pixel_size_A)
+
+    def count(self, pool: ThreadPoolExecutor, number: int, grid: FieldGrid, contrast: Array) -> NDArray[Any]:
+        """Return the counts of one image, whose relative contrast over the field is given."""
+        intensity = grid.cut(contrast, *self._shape).copy()
+        if self._sharp is not None:
+            intensity *= self._sharp
+        intensity += 1
+        intensity *= self._bright
+        electrons = self._electrons / (1 if self._is_sum else self._frames)
+        counts = expose(
+            child(self._seed, number), self._detector, self._sensor, electrons, self._rate, intensity, pool=pool
+        )
+        return self._sensor.correct(counts) if self._is_sum and self._sensor is not None else counts
+
+
+def _frames(
+    contrast: Contrast,
+    recording: Recording,
+    camera: _Camera,
+    ice: np.random.Generator,
     settings: SimulationSettings,
-) -> NDArray[Any]:
-    """Expose the detector frame by frame."""
-    k = torch.sqrt(grid.k2)
-    camera = detector_named(settings.detector.name, settings.microscope.voltage_kV)
-    detector = signal_transfer(camera, k, grid.pixel_size_A)
-    lost = APERTURE_MEAN_FREE_PATH_A if not settings.microscope.energy_filter else INELASTIC_MEAN_FREE_PATH_A
-    bright = np.exp(-film_A / lost)
-    # Without a filter, electrons that lost energy still arrive, but out of focus.
-    sharp = np.float32(1) if settings.microscope.energy_filter else np.exp(-film_A / INELASTIC_MEAN_FREE_PATH_A)
-    electrons = settings.exposure.dose_per_frame_e_per_A2 * settings.microscope.pixel_size_A**2
-    frames = []
-    for frame in range(settings.exposure.frames):
-        transfer = track.transfer(frame, grid.kx, grid.ky) * detector
-        picture = (protein * _survival(k, frame, settings) + still) * transfer
-        contrast = grid.image(picture, settings.microscope.height_px, settings.microscope.width_px).numpy()
-        intensity = (bright * (1 + sharp * contrast)).astype(np.float32)
-        rate = settings.detector.dose_rate_e_per_px_s
-        frames.append(expose(child(seed, frame), camera, None, electrons, rate, intensity))
-    return np.stack([frame.astype(max(frame.dtype for frame in frames)) for frame in frames])
-
-
-def _survival(k: Tensor, frame: int, settings: SimulationSettings) -> Tensor:
-    """Mean share of the protein's signal that radiation has left during a frame."""
-    steps = max(1, DAMAGE_STEPS // settings.exposure.frames)
-    moments = (frame + (torch.arange(steps) + 0.5) / steps) * settings.exposure.dose_per_frame_e_per_A2
-    # Damage depends on the radius alone: tabulate it, the exponentials of whole fields are slow.
-    table = torch.linspace(0, float(k.max()), 2048)
-    left = dose_weights(table, moments, settings.microscope.voltage_kV).mean(0)
-    position = k * (2047 / float(k.max()))
-    low = position.floor().clamp(max=2046).long()
-    return torch.lerp(left[low], left[low + 1], position - low)
+    threads: int,
+) -> Iterator[NDArray[Any]]:
+    """Make the frames, or their sum; with several threads, each while its predecessors are counted and written."""
+    with thread_pool(threads) as pool:
+        images: Iterator[Array]
+        if settings.exposure.output == "sums":
+            images = iter([record_sum(pool, ice, contrast, recording, settings.exposure.aligned)])
+        else:
+            images = record_frames(pool, ice, contrast, recording)
+            images = one_ahead(images) if threads > 1 else images
+        for number, image in enumerate(images):
+            yield camera.count(pool, number, recording.grid, image)

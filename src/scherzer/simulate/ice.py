@@ -1,35 +1,47 @@
-"""Vitreous ice: its structural noise, its thickness and what it costs."""
+"""Vitreous ice: its structural noise and how that moves, its thickness and what it costs."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scherzer.physics.ctf import electron_wavelength_A
 from scherzer.physics.scattering import V_A2_PER_A, WATERS_PER_A3, electron_scattering_factor_A
+from scherzer.simulate.settings import IceSettings
 
-# Water moves while it is imaged (McMullan et al. 2015, Ultramicroscopy 158, 26), which blurs its own structure.
-WATER_MOTION_B_A2 = 110.0
-# Electrons lost outside the aperture, and those that lose energy (300 kV; per unit of thickness).
-APERTURE_MEAN_FREE_PATH_A = 9000.0
-INELASTIC_MEAN_FREE_PATH_A = 3100.0
-# Relative change of thickness from the middle of a hole to its edge, and from side to side.
-MENISCUS, WEDGE = 0.10, 0.08
+# Electrons that lose energy, at 300 kV. Published values run from about 300 to 400 nm; Rice et al. 2018 (J. Struct.
+# Biol. 204, 38) measured 395 nm on a Krios. The one used is a choice within that range.
+INELASTIC_MEAN_FREE_PATH_300_KV_A = 3400.0
+# Angle that an objective aperture of about 100 um lets through; a plausible value. With it the mean free path for
+# scattering beyond the aperture follows from the atoms' scattering factors: 1690 nm at 300 kV.
+APERTURE_RAD = 0.014
+# Malis et al. 1988 (J. Electron Microsc. Tech. 8, 193): their mean energy loss, 7.6 Z^0.36 with Z = 4.4 for water, and
+# an angle of collection; both matter little for the ratio between voltages.
+_MEAN_LOSS_EV, _COLLECTION_MRAD = 12.9, 10.0
 
 
 def water_structure_factor(k: Tensor) -> Tensor:
     """Fluctuation of the density of vitreous ice, relative to independent molecules.
 
-    Small at low frequency, where the liquid's compressibility governs it, with the first peak at 3.7 A; a term below
-    1/30 A stands for roughness of the surfaces.
+    Small at low frequency, where compressibility governs it, with its main peak at 1.70 rad/A, 3.7 A, and a weaker one
+    near 3.05 rad/A, as in low-density amorphous ice (Bowron et al. 2006, J. Chem. Phys. 125, 194502). Heights and
+    widths are a parametric choice. A term below 1/30 A stands for roughness of the surfaces.
     """
-    liquid = 0.06 + 0.94 * torch.sigmoid((k - 0.22) / 0.025) + 0.6 * torch.exp(-((k - 0.27) ** 2) / (2 * 0.03**2))
-    return liquid + 0.5 / (1 + (k * 45) ** 2) ** 2
+
+    def peak(centre: float, width: float) -> Tensor:
+        return torch.exp(-((k - centre) ** 2) / (2 * width**2))
+
+    molecules = 0.06 + 0.94 * torch.sigmoid((k - 0.225) / 0.024)
+    order = 0.9 * peak(0.270, 0.026) - 0.4 * peak(0.38, 0.03) + 0.4 * peak(0.485, 0.03)
+    return molecules + order + 0.5 / (1 + (k * 45) ** 2) ** 2
 
 
 def water_noise_density(k: Tensor, thickness_A: float) -> Tensor:
-    """Power spectral density of the projected potential of ice, V^2 A^4.
+    """Power spectral density of the projected potential of ice at one moment, V^2 A^4.
 
     Parameters
     ----------
@@ -40,36 +52,128 @@ def water_noise_density(k: Tensor, thickness_A: float) -> Tensor:
     """
     k2 = k**2
     molecule = V_A2_PER_A * (electron_scattering_factor_A("O", k2) + 2 * electron_scattering_factor_A("H", k2))
-    blur = torch.exp(-WATER_MOTION_B_A2 / 4 * k2)
-    return thickness_A * WATERS_PER_A3 * (molecule * blur) ** 2 * water_structure_factor(k)
+    return thickness_A * WATERS_PER_A3 * molecule**2 * water_structure_factor(k)
 
 
-def slab_amplitudes(k2: Tensor, wavelength_A: float, thickness_A: float) -> tuple[Tensor, Tensor]:
-    """Share of a slab's noise that passes through sin(chi) and cos(chi), chi being that of the slab's middle.
+def water_decay_per_e(k: Tensor, motion_A2_per_e: float) -> Tensor:
+    """Rate at which moving water forgets its structure, A^2/e.
 
-    Scatterers spread evenly over the depth add to the sine and the cosine of the phase of the middle with independent
-    amplitudes, whose variances are ``(1 + sinc)/2`` and ``(1 - sinc)/2`` with the sinc of ``lambda k^2 t``. Their sum
-    gives CTFFIND5's spectrum of thick specimens.
+    Random displacements of mean square ``m D`` in space, ``m D / 3`` along a frequency's direction, leave
+    ``exp(-2 pi^2 k^2 m D / 3)`` of a Fourier component's correlation with itself after an exposure D. At 3.7 A the
+    contrast of single images is then best near 4 e/A^2, as McMullan et al. 2015 saw.
+    """
+    return 2 * math.pi**2 / 3 * motion_A2_per_e * k**2
+
+
+def mean_power(decays: Tensor) -> Tensor:
+    """Power that is left of a signal of unit power in its mean over an interval.
+
+    Parameters
+    ----------
+    decays : Tensor
+        Length of the interval in units of the signal's correlation length; its correlation falls exponentially.
+    """
+    x = decays.double().clamp(min=1e-4)
+    return 2 * (x + torch.expm1(-x)) / x**2
+
+
+def slab_spectrum(k: Tensor, wavelength_A: float, thickness_A: float) -> tuple[Tensor, Tensor]:
+    """Spectrum of a slab's noise behind the lens as ``constant + slope sine^2``, sine that of the middle's phase chi.
+
+    Scatterers spread evenly over the depth add to sine and cosine of chi with independent amplitudes, whose variances
+    are ``(1 + s)/2`` and ``(1 - s)/2`` with ``s = sinc(lambda k^2 t)``: together ``(1 - s cos(2 chi))/2``, CTFFIND5's
+    spectrum of thick specimens.
+
+    Returns
+    -------
+    constant, slope : Tensor
+        ``(1 - s)/2`` and ``s``, shaped like ``k``.
 
     References
     ----------
     McMullan et al. 2015, eq. 5; Elferich et al. 2024, eq. 1.
     """
-    sinc = torch.sinc(wavelength_A * k2 * thickness_A)
-    return torch.sqrt((1 + sinc) / 2), torch.sqrt((1 - sinc).clamp(min=0) / 2)
+    sinc = torch.sinc(wavelength_A * k**2 * thickness_A)
+    return (1 - sinc) / 2, sinc
 
 
-def white_transform(rng: np.random.Generator, height: int, width: int) -> Tensor:
-    """Return the rfft of white noise of unit variance, ``(h, w // 2 + 1)``."""
-    return torch.fft.rfft2(torch.from_numpy(rng.standard_normal((height, width), dtype=np.float32)))
+def inelastic_mean_free_path_A(voltage_kV: float) -> float:
+    """Mean free path of vitreous ice for losing energy; its change with the voltage is that of Malis et al. 1988."""
+
+    def malis(kV: float) -> float:
+        factor = (1 + kV / 1022) / (1 + kV / 511) ** 2
+        return factor * kV / math.log(2 * _COLLECTION_MRAD * kV / _MEAN_LOSS_EV)
+
+    return INELASTIC_MEAN_FREE_PATH_300_KV_A * malis(voltage_kV) / malis(300.0)
 
 
-def thickness_map(rng: np.random.Generator, height: int, width: int, thickness_A: float) -> NDArray[np.float32]:
-    """Thickness over the image, A, ``(h, w)``: a wedge, and the meniscus of the hole in which the image lies."""
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+def aperture_mean_free_path_A(voltage_kV: float) -> float:
+    """Mean free path of vitreous ice for elastic scattering that the objective aperture stops.
+
+    From the scattering factors of independent atoms, which is what water is at such angles.
+    """
+    wavelength_A = float(electron_wavelength_A(voltage_kV))
+    k = torch.linspace(APERTURE_RAD / wavelength_A, 8, 20_000, dtype=torch.float64)
+    square = electron_scattering_factor_A("O", k**2) ** 2 + 2 * electron_scattering_factor_A("H", k**2) ** 2
+    relativistic = 1 + voltage_kV / 510.999
+    cross_section_A2 = float(torch.trapezoid(square * k, k)) * 2 * math.pi * (wavelength_A * relativistic) ** 2
+    return 1 / (WATERS_PER_A3 * cross_section_A2)
+
+
+def lost_mean_free_path_A(voltage_kV: float, energy_filter: bool) -> float:
+    """Mean free path of vitreous ice for whatever keeps an electron from the camera."""
+    rate = 1 / aperture_mean_free_path_A(voltage_kV)
+    return 1 / (rate + 1 / inelastic_mean_free_path_A(voltage_kV) if energy_filter else rate)
+
+
+def transmission(
+    film_A: NDArray[np.float32], voltage_kV: float, energy_filter: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Share of electrons that arrive, and of those the share that carries the image.
+
+    Parameters
+    ----------
+    film_A : ndarray
+        Thickness of ice.
+    voltage_kV : float
+        Acceleration voltage.
+    energy_filter : bool
+        With a filter, electrons that lost energy are stopped; without, they arrive out of focus and make a ground
+        that is even.
+
+    Returns
+    -------
+    bright, sharp : ndarray
+        Shaped like ``film_A``; ``sharp`` is None where it is 1 everywhere.
+    """
+    bright = np.exp(film_A * np.float32(-1 / lost_mean_free_path_A(voltage_kV, energy_filter)))
+    if energy_filter:
+        return bright, None
+    return bright, np.exp(film_A * np.float32(-1 / inelastic_mean_free_path_A(voltage_kV)))
+
+
+def thickness_map(
+    rng: np.random.Generator, shape: tuple[int, int], thickness_A: float, settings: IceSettings
+) -> NDArray[np.float32]:
+    """Thickness of the film, A, ``(h, w)``: a wedge, and the meniscus of the hole in which the field lies.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of randomness.
+    shape : tuple of int
+        Of the field.
+    thickness_A : float
+        Mean.
+    settings : IceSettings
+        Largest wedge and meniscus.
+    """
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
     angle = rng.uniform(0, 2 * np.pi)
     x0, y0 = rng.uniform(-0.25, 0.25, 2)
-    meniscus = MENISCUS * rng.uniform(0.3, 1) * ((x - x0) ** 2 + (y - y0) ** 2 - 0.67)
-    wedge = WEDGE * rng.uniform(0, 1) * (x * np.cos(angle) + y * np.sin(angle))
-    return np.asarray(thickness_A * (1 + meniscus + wedge), dtype=np.float32)
+    bend, tilt = settings.meniscus * rng.uniform(0.3, 1), settings.wedge * rng.uniform(0, 1)
+    # The mean of a squared coordinate is 1/3.
+    across = bend * ((x - x0) ** 2 - x0**2 - 1 / 3) + tilt * np.cos(angle) * x
+    along = bend * ((y - y0) ** 2 - y0**2 - 1 / 3) + tilt * np.sin(angle) * y
+    return np.asarray(thickness_A * (1 + across + along), dtype=np.float32)

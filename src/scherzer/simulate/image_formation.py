@@ -4,176 +4,240 @@ A particle at height z has the phase ``chi + delta`` with ``delta = pi lambda k^
 ``sin(chi + delta) = sin(chi) cos(delta) + cos(chi) sin(delta)``, two fields hold all heights exactly: one that passes
 through the sine of the middle's phase and one through its cosine. ``delta`` moves signal by a few angstrom at most, so
 it is applied in the particle's small box; the long-range ``chi`` is applied to the whole field.
+
+Radiation destroys the particles' structure but leaves their atoms: what fades from a particle's signal comes back as
+disorder of the same spectrum, which fades in its turn. Its stand-in is the difference of two other particles'
+projections, turned, which has their fine detail and not their common shape.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
+from numpy.typing import NDArray
+from scipy import fft
 from torch import Tensor
 
-from scherzer.physics.ctf import CtfParameters, ctf
-from scherzer.physics.envelopes import b_factor_envelope, interaction_rad_per_V_A, spatial_coherence_envelope
-from scherzer.physics.scattering import ice_potential_V
-from scherzer.simulate.ice import slab_amplitudes, water_noise_density, white_transform
+from scherzer.fourier.shells import shell_mean
+from scherzer.physics.dose import critical_dose_e_per_A2, mean_survival
+from scherzer.simulate.field import Array, ComplexArray, FieldGrid
+from scherzer.simulate.ice import mean_power, slab_spectrum, water_noise_density
+from scherzer.simulate.lens import Lens, table
 from scherzer.simulate.placement import Placement
-from scherzer.simulate.settings import SimulationSettings
-from scherzer.simulate.specimen import Specimen, project
+from scherzer.simulate.specimen import FRAGMENT_KINDS, Specimen, project
+from scherzer.simulate.threads import for_all
 
-# Delocalised signal reaches this far into the image from outside, A.
-MARGIN_A = 160.0
-
-
-@dataclass(frozen=True)
-class FieldGrid:
-    """The simulated field: the image with a margin on every side, so that nothing wraps around into it.
-
-    Attributes
-    ----------
-    height, width : int
-        Of the field, px.
-    margin_px : int
-        Distance from the field's corner to the image's.
-    pixel_size_A : float
-        Pixel size.
-    """
-
-    height: int
-    width: int
-    margin_px: int
-    pixel_size_A: float
-
-    @property
-    def kx(self) -> Tensor:
-        """``(w // 2 + 1,)``, 1/A."""
-        return torch.arange(self.width // 2 + 1) / (self.width * self.pixel_size_A)
-
-    @property
-    def ky(self) -> Tensor:
-        """``(h, 1)``, 1/A."""
-        return torch.fft.fftfreq(self.height, self.pixel_size_A)[:, None]
-
-    @property
-    def k2(self) -> Tensor:
-        """``(h, w // 2 + 1)``, 1/A^2."""
-        return self.kx**2 + self.ky**2
-
-    def image(self, transform: Tensor, height_px: int, width_px: int) -> Tensor:
-        """Return the image's part of a transformed field."""
-        field = torch.fft.irfft2(transform, s=(self.height, self.width))
-        return field[self.margin_px : self.margin_px + height_px, self.margin_px : self.margin_px + width_px]
-
-
-def field_grid(height_px: int, width_px: int, pixel_size_A: float) -> FieldGrid:
-    """Return the field around an image, with sides for which transforms are fast."""
-    margin = int(np.ceil(MARGIN_A / pixel_size_A))
-    height, width = (2 * next_fast_len((side + 2 * margin + 1) // 2) for side in (height_px, width_px))
-    return FieldGrid(height, width, margin, pixel_size_A)
+# Particles projected at once; bounds memory.
+BATCH = 32
 
 
 @dataclass(frozen=True)
 class Depths:
-    """Projected potential of scatterers at many heights, V A, as transforms ``(h, w // 2 + 1)``.
+    """Projected potential of scatterers at many heights, V A: ``(h, w)`` fields or their transforms.
 
     Attributes
     ----------
-    sine, cosine : Tensor
+    sine, cosine : ndarray
         What passes through the sine and the cosine of the phase of the film's middle.
     """
 
-    sine: Tensor
-    cosine: Tensor
-
-    def __add__(self, other: Depths) -> Depths:
-        return Depths(self.sine + other.sine, self.cosine + other.cosine)
+    sine: Array | ComplexArray
+    cosine: Array | ComplexArray
 
 
-def particle_depths(specimen: Specimen, placement: Placement, grid: FieldGrid, wavelength_A: float) -> Depths:
-    """Project the particles and add them to the field, each at its height."""
+@dataclass(frozen=True)
+class Particles:
+    """Projected potential of the particles.
+
+    Attributes
+    ----------
+    structure : Depths
+        As they are before they are damaged.
+    disorder : Depths
+        Potential of the same spectrum at the same places, unlike the particles' in all detail.
+    power : Tensor
+        ``(n, shells)``, mean squared transform of each particle's projection over shells up to Nyquist, (V A)^2.
+    """
+
+    structure: Depths
+    disorder: Depths
+    power: Tensor
+
+    def transforms(self, pool: ThreadPoolExecutor, grid: FieldGrid) -> Particles:
+        """Transform real fields."""
+        parts = (self.structure.sine, self.structure.cosine, self.disorder.sine, self.disorder.cosine)
+        found = list(pool.map(grid.transform, parts))
+        return Particles(Depths(*found[:2]), Depths(*found[2:]), self.power)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Transforms ``(h, w // 2 + 1)`` of relative contrast, (intensity - mean) / mean, before anything moves or fades.
+
+    Attributes
+    ----------
+    protein : ndarray
+        Of the particles.
+    still : ndarray
+        Of all else that does not fade: what lies in the film, and the damaged particles' disorder.
+    water : ndarray of float32
+        Amplitude of the noise of ice at one moment, for white noise of unit variance.
+    """
+
+    protein: ComplexArray
+    still: ComplexArray
+    water: Array
+
+
+def particle_fields(
+    pool: ThreadPoolExecutor,
+    rng: np.random.Generator,
+    specimen: Specimen,
+    placement: Placement,
+    grid: FieldGrid,
+    wavelength_A: float,
+) -> Particles:
+    """Project the particles and add them to the field, each at its height; returns real fields.
+
+    Parameters
+    ----------
+    pool : ThreadPoolExecutor
+        For the work.
+    rng : Generator
+        Source of the particles' deformations, and of the ways in which they are broken.
+    specimen : Specimen
+        A particle.
+    placement : Placement
+        Where the particles lie.
+    grid : FieldGrid
+        The field.
+    wavelength_A : float
+        Electron wavelength.
+    """
     box = specimen.box_px(grid.pixel_size_A)
     # Room for delta, which moves signal by up to lambda k z.
     reach_A = wavelength_A * float(np.abs(placement.height_A).max(initial=0)) / (2 * grid.pixel_size_A)
     box += 2 * int(np.ceil(reach_A / grid.pixel_size_A))
-    sine = np.zeros((grid.height, grid.width), np.float32)
-    cosine = np.zeros_like(sine)
-    x, y = placement.x_px + grid.margin_px, placement.y_px + grid.margin_px
-    for broken in (False, True):
-        chosen = np.flatnonzero(placement.broken == broken)
-        if not len(chosen):
-            continue
-        source = specimen.fragment() if broken else specimen
-        whole = np.stack((np.round(x[chosen]), np.round(y[chosen])), axis=1)
-        offsets = torch.from_numpy(np.stack((x[chosen], y[chosen]), axis=1) - whole).float()
-        transforms = project(source, placement.rotations[torch.from_numpy(chosen)], offsets, box, grid.pixel_size_A)
-        k = torch.fft.fftfreq(box, grid.pixel_size_A)
-        k2 = k[:, None] ** 2 + (torch.arange(box // 2 + 1) / (box * grid.pixel_size_A)) ** 2
-        delta = np.pi * wavelength_A * k2 * torch.from_numpy(placement.height_A[chosen]).float()[:, None, None]
-        for target, factor in ((sine, torch.cos(delta)), (cosine, torch.sin(delta))):
-            patches = torch.fft.irfft2(transforms * factor, s=(box, box)).numpy()
-            for patch, corner in zip(patches, (whole - box // 2).astype(int), strict=True):
-                _add_patch(target, patch, corner[1], corner[0])
-    return Depths(torch.fft.rfft2(torch.from_numpy(sine)), torch.fft.rfft2(torch.from_numpy(cosine)))
+    fields = [np.zeros((grid.height, grid.width), np.float32) for _ in range(4)]
+    at = np.stack((placement.x_px, placement.y_px), axis=1) + grid.margin_px
+    corners = np.round(at).astype(int) - box // 2
+    offsets = torch.from_numpy(at - np.round(at)).float()
+    delta_per_A = np.float32(np.pi * wavelength_A) * _squared_frequencies(box, grid.pixel_size_A)
+    deformations = specimen.draw_deformations(rng, len(placement))
+    kinds = np.where(placement.broken, rng.integers(0, FRAGMENT_KINDS, len(placement)), -1)
+    sources = {int(kind): specimen.fragment(int(kind)) if kind >= 0 else specimen for kind in np.unique(kinds)}
+
+    def project_batch(job: tuple[int, NDArray[np.intp]]) -> tuple[Array, Array, Tensor]:
+        kind, chosen = job
+        index = torch.from_numpy(chosen)
+        shapes = None if deformations is None else deformations[index]
+        found = project(sources[kind], placement.rotations[index], offsets[index], box, grid.pixel_size_A, shapes)
+        delta = delta_per_A * placement.height_A[chosen, None, None].astype(np.float32)
+        through, beside = (fft.irfft2(found.numpy() * wave(delta), s=(box, box)) for wave in (np.cos, np.sin))
+        return through, beside, shell_mean(found.real**2 + found.imag**2, 2)
+
+    jobs = []
+    for kind in sources:
+        chosen = np.flatnonzero(kinds == kind)
+        jobs += [(kind, chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)]
+    power = torch.zeros(len(placement), box // 2 + 1, dtype=torch.float64)
+    for (_, chosen), (*patches, squares) in zip(jobs, pool.map(project_batch, jobs), strict=True):
+        power[torch.from_numpy(chosen)] = squares
+        for number, particle in enumerate(chosen):
+            for structure, disorder, patch in zip(fields[:2], fields[2:], patches, strict=True):
+                _add_patch(structure, patch[number], corners[particle])
+                difference = np.rot90(patch[number - 1]) - np.rot90(patch[(number - 2) % len(patch)], 3)
+                _add_patch(disorder, difference * np.float32(0.5**0.5), corners[particle])
+    return Particles(Depths(*fields[:2]), Depths(*fields[2:]), power)
 
 
-def water_depths(rng: np.random.Generator, grid: FieldGrid, thickness_A: float, wavelength_A: float) -> Depths:
-    """Draw the structural noise of an ice film."""
-    k2 = grid.k2
-    size = torch.sqrt(water_noise_density(torch.sqrt(k2), thickness_A)) / grid.pixel_size_A
-    size[0, 0] = 0  # the mean potential of the film only shifts the phase of the whole image
-    sine, cosine = slab_amplitudes(k2, wavelength_A, thickness_A)
-    first, second = (white_transform(rng, grid.height, grid.width) for _ in range(2))
-    return Depths(first * size * sine, second * size * cosine)
-
-
-def surface_depths(height_A: Tensor) -> Depths:
-    """Return ice of a given height (A, over the whole field) lying in the middle plane, as contamination does."""
-    potential = torch.fft.rfft2(height_A * ice_potential_V())
-    return Depths(potential, torch.zeros_like(potential))
-
-
-def relative_contrast(
-    depths: Depths, parameters: CtfParameters, grid: FieldGrid, settings: SimulationSettings
-) -> Tensor:
-    """Transform of the image's contrast: (intensity - mean) / mean.
+def form_contrast(
+    pool: ThreadPoolExecutor,
+    lens: Lens,
+    grid: FieldGrid,
+    particles: Particles,
+    still: ComplexArray | None,
+    thickness_A: float,
+    dose_e_per_A2: float,
+    camera: Callable[[Tensor, float], Tensor],
+) -> Contrast:
+    """Image potentials.
 
     Parameters
     ----------
-    depths : Depths
-        What is imaged.
-    parameters : CtfParameters
-        Of the middle of the film, ``(1,)``.
+    pool : ThreadPoolExecutor
+        For the work.
+    lens : Lens
+        Optics.
     grid : FieldGrid
         Where.
-    settings : SimulationSettings
-        Voltage and envelopes.
-
-    Returns
-    -------
-    Tensor
-        ``(h, w // 2 + 1)`` complex64; protein is dark.
+    particles : Particles
+        Transforms; overwritten.
+    still : ndarray or None
+        Transform of other potential, V A, that lies in the film's middle plane; overwritten.
+    thickness_A : float
+        Of the ice.
+    dose_e_per_A2 : float
+        Exposure, which decides how much of the particles becomes disorder.
+    camera : callable
+        What the camera leaves of spatial frequencies (1/A), given those and the pixel size (A).
     """
-    kx, ky = torch.broadcast_tensors(grid.kx, grid.ky)
-    cosine = replace(parameters, phase_shift_rad=parameters.phase_shift_rad + torch.pi / 2)
-    waves = depths.sine * ctf(parameters, kx, ky)[0] + depths.cosine * ctf(cosine, kx, ky)[0]
-    defocus_A = float(parameters.defocus_u_A + parameters.defocus_v_A) / 2
-    optics = settings.microscope.optics
-    envelope = b_factor_envelope(grid.k2, settings.microscope.b_factor_A2) * spatial_coherence_envelope(
-        grid.k2,
-        defocus_A,
-        optics.cs_mm * 1e7,
-        float(parameters.wavelength_A),
-        settings.microscope.beam_semiangle_mrad * 1e-3,
-    )
-    return waves * (envelope * (-2 * interaction_rad_per_V_A(settings.microscope.voltage_kV)))
+    k = grid.radii
+    per_V_A = lens.contrast_per_V_A(k) * camera(k, grid.pixel_size_A)
+    constant, slope = slab_spectrum(k, lens.wavelength_A, thickness_A)
+    # White noise of unit variance in every pixel has a density of one pixel's area.
+    density = water_noise_density(k, thickness_A) * per_V_A**2 / grid.pixel_size_A**2
+    density[0] = 0  # the mean potential of the film only shifts the phase of the whole image
+    damping, constants, slopes = table(per_V_A), table(constant * density), table(slope * density)
+    decay = table(_disorder(k, dose_e_per_A2, lens.microscope.voltage_kV))
+    structure, disorder = particles.structure, particles.disorder
+    water = np.empty(structure.sine.shape, np.float32)
+
+    def image(rows: slice) -> None:
+        place = grid.place(rows)
+        sine, cosine = lens.sine_cosine(grid, rows)
+        np.sqrt(constants[place] + slopes[place] * sine**2, out=water[rows])
+        sine *= damping[place]
+        cosine *= damping[place]
+        coma = lens.coma(grid, rows)
+        through = sine if coma is None else sine * coma
+        beside = cosine if coma is None else cosine * coma
+        for part in (structure, disorder):
+            part.sine[rows] *= through
+            part.sine[rows] += part.cosine[rows] * beside
+        disorder.sine[rows] *= decay[place]
+        if still is not None:
+            disorder.sine[rows] += still[rows] * through
+
+    for_all(pool, image, grid.blocks)
+    return Contrast(np.asarray(structure.sine), np.asarray(disorder.sine), water)
 
 
-def _add_patch(target: np.ndarray[Any, Any], patch: np.ndarray[Any, Any], top: int, left: int) -> None:
+def _disorder(k: Tensor, dose_e_per_A2: float, voltage_kV: float) -> Tensor:
+    """Amplitude of the disorder that is left in the mean over an exposure.
+
+    Structure that fades as ``exp(-D / 2 N)`` while the atoms stay has moments whose correlation falls in the same way:
+    the power of their mean is that of :func:`scherzer.simulate.ice.mean_power`, of which the particle's own structure
+    has its share.
+    """
+    decays = dose_e_per_A2 / (2 * critical_dose_e_per_A2(k, voltage_kV))
+    own = mean_survival(k, 0.0, dose_e_per_A2, voltage_kV)
+    return torch.sqrt((mean_power(decays) - own.double() ** 2).clamp(min=0))
+
+
+def _squared_frequencies(box: int, pixel_size_A: float) -> Array:
+    k = np.fft.fftfreq(box, pixel_size_A).astype(np.float32)
+    return np.asarray(k[:, None] ** 2 + k[: box // 2 + 1] ** 2)
+
+
+def _add_patch(target: Array, patch: Array, corner: NDArray[np.int_]) -> None:
     """Add a patch where it lies within the target."""
     height, width = patch.shape
+    left, top = int(corner[0]), int(corner[1])
     y0, x0 = max(0, -top), max(0, -left)
     y1, x1 = min(height, target.shape[0] - top), min(width, target.shape[1] - left)
     if y1 > y0 and x1 > x0:

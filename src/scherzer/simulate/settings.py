@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "thickness_A": (20, 10_000, "A"),
     "wedge": (0, 1, "a fraction of the thickness"),
     "meniscus": (0, 1, "a fraction of the thickness"),
-    "water_motion_b_A2": (0, 1000, "A2"),
+    "water_motion_A2_per_e": (0, 100, "A2 for each e/A2"),
     "frost_per_um2": (0, 1000, "1/um2"),
     "per_micrograph": (0, 100_000, "number"),
     "closest_diameters": (0, 100, "diameters"),
@@ -169,8 +169,9 @@ class IceSettings(_Limited):
         Range of the mean thickness; it is covered evenly, in random order.
     wedge, meniscus : float
         Largest change of thickness from side to side, and from the middle to the corners.
-    water_motion_b_A2 : float
-        B-factor by which water moves while it is imaged (McMullan et al. 2015).
+    water_motion_A2_per_e : float
+        Mean squared displacement of a water molecule for each e/A^2 (McMullan et al. 2015, Ultramicroscopy 158, 26,
+        at 300 kV): how fast the structure of the ice is forgotten while it is imaged.
     frost_per_um2 : float
         Small grains of ice that lie on any film.
     """
@@ -178,7 +179,7 @@ class IceSettings(_Limited):
     thickness_A: Range = (200.0, 450.0)
     wedge: float = 0.08
     meniscus: float = 0.10
-    water_motion_b_A2: float = 110.0
+    water_motion_A2_per_e: float = 1.1
     frost_per_um2: float = 8.0
 
     def __post_init__(self) -> None:
