@@ -164,6 +164,14 @@ def test_a_dose_that_is_not_recorded_must_be_given(tmp_path: Path) -> None:
     assert open_exposure(path, EerSettings(None, 1.0, 2.0)).frame_count == 2
 
 
+def test_a_raw_frame_that_ends_early_is_refused(tmp_path: Path) -> None:
+    """Decoders would take it for one with fewer electrons."""
+    stream = eer_writing.encode_raw_frame(*events(), 64 * 64)
+    path = written_by_another(tmp_path / "a.eer", [stream, stream[:20]], 65001, [])
+    with pytest.raises(BadInput, match="ends early"):
+        open_exposure(path)
+
+
 def test_broken_movies_are_named(path: Path, tmp_path: Path) -> None:
     content = path.read_bytes()
     tifffile.imwrite(tmp_path / "sum.tif", np.ones((64, 64), np.uint8))

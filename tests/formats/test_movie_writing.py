@@ -10,10 +10,13 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from scherzer.formats.eer_writing import encode_raw_frame, raw_frame_streams
 from scherzer.formats.errors import BadInput
 from scherzer.formats.movie_writing import write_movie
+from scherzer.formats.movies import open_exposure
 
 
 def counts(mean: float = 1.0, shape: tuple[int, int, int] = (3, 70, 80)) -> np.ndarray:
@@ -209,3 +212,37 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
         write_movie(tmp_path / name, iter(counts()), 1.0, 3, raw_frames_per_frame=8, seed=seed)
     content = [(tmp_path / name).read_bytes() for name in ("a.eer", "b.eer", "c.eer")]
     assert content[0] == content[1] != content[2]
+
+
+@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    frames=st.integers(1, 4),
+    height=st.integers(64, 80),
+    width=st.integers(64, 80),
+    tops=st.lists(st.sampled_from([1, 127, 128, 255, 256, 32767, 32768, 65535]), min_size=4, max_size=4),
+    ending=st.sampled_from([".mrc", ".mrcs", ".tif"]),
+)
+def test_any_movie_comes_back(
+    tmp_path: Path, frames: int, height: int, width: int, tops: list[int], ending: str
+) -> None:
+    rng = np.random.default_rng(6)
+    movie = [rng.integers(0, top + 1, (height, width)).astype(np.uint16) for top in tops[:frames]]
+    for frame, top in zip(movie, tops, strict=False):
+        frame[0, 0] = top
+    write_movie(tmp_path / f"a{ending}", iter(movie), 1.5, frames)
+    back = open_exposure(tmp_path / f"a{ending}")
+    assert back.pixel_size_A == pytest.approx(1.5, abs=1e-4)
+    np.testing.assert_array_equal(back.read(), movie)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    pixel_count=st.integers(1, 700),
+    places=st.sets(st.integers(0, 699)),
+    seed=st.integers(0, 9),
+)
+def test_any_raw_frame_is_decoded_bit_by_bit(pixel_count: int, places: set[int], seed: int) -> None:
+    pixels = sorted(place for place in places if place < pixel_count)
+    subpixels = np.random.default_rng(seed).integers(0, 16, len(pixels)).astype(np.uint32)
+    stream = encode_raw_frame(np.array(pixels, np.int64), subpixels, pixel_count)
+    assert decoded_bit_by_bit(stream, pixel_count) == (pixels, subpixels.tolist())

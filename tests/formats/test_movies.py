@@ -98,6 +98,14 @@ def test_broken_tiffs_are_named(tmp_path: Path, counts: np.ndarray) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_cut_tiff_is_known_when_it_is_opened(tmp_path: Path, counts: np.ndarray) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, counts[0])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match="pages ask for more"):
+        open_exposure(path)
+
+
 def test_colour_thumbnails_and_other_kinds_are_refused(tmp_path: Path, counts: np.ndarray) -> None:
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((70, 80, 3), np.uint8), photometric="rgb")
     with pytest.raises(BadInput, match="grey images"):

@@ -21,6 +21,18 @@ BZIP2_ENDINGS = (".bz2", ".mrcbz2")
 # Deflate makes data at most 1032 times smaller, LZW about 1340 times, and no movie comes near either. A header that
 # asks for more than this many times the file is wrong or malicious.
 MOST_EXPANSION = 1500
+MARKS = {
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\x1f\x8b\x08": "gzip",
+    b"BZh": "bzip2",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89HDF": "HDF5",
+}
+MAP_AT = 208  # where MRC files have the word MAP
 # The finest camera frame there is, an electron-event image of 16384 pixels a side.
 MOST_FRAME_PIXELS = 2**28
 
@@ -126,6 +138,27 @@ def unpacked_pairs(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return numbers
 
 
+def known_kind(path: Path) -> str | None:
+    """Return what a file is by its first bytes, whatever its name says; None where they tell nothing."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(MAP_AT + 3)
+    except OSError:
+        return None
+    kinds = [kind for mark, kind in MARKS.items() if head.startswith(mark)]
+    return kinds[0] if kinds else ("MRC" if head[MAP_AT:] == b"MAP" else None)
+
+
+def wrong_ending(path: Path, wanted: str) -> BadInput | None:
+    """Return the error of a file that is of another kind than its name says; None where that is not known."""
+    kind = known_kind(path)
+    if kind is None or kind == wanted:
+        return None
+    return BadInput(path, f"is not {wanted} but {kind}", "give it the ending of its kind, or convert it")
+
+
 def one_line(error: Exception) -> str:
     """Return what an error of another library says, short and on one line."""
+    if not isinstance(error, ValueError | RuntimeError | OSError | MemoryError):
+        return "its contents make no sense"  # a slip of the library over damaged data, of no use to the reader
     return " ".join(str(error).split())[:120] or type(error).__name__

@@ -16,8 +16,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from scherzer.formats.content import COPY_AGAIN, file_length, one_line, require_believable_size
+from scherzer.formats.content import COPY_AGAIN, file_length, one_line, require_believable_size, wrong_ending
 from scherzer.formats.errors import BadInput
+from scherzer.formats.tiff_directories import require_whole_directories
 
 # Bits of the run, of x and of y; 65002 has them in tags. Of 65000 the layout of the maker's library is read, in which
 # the longest run has no sub-pixel bits; prototypes of 2019 wrote them.
@@ -85,7 +86,10 @@ def read_eer_header(path: Path) -> EerHeader:
         If the file is missing, truncated or not an electron-event movie.
     """
     length = file_length(path)
+    if error := wrong_ending(path, "TIFF"):
+        raise error
     try:
+        require_whole_directories(path)
         with tifffile.TiffFile(path) as handle:
             pages = _raw_frames(handle)
             shapes = {page.shape for page in pages}
@@ -147,7 +151,7 @@ def eer_frames(path: Path, group: int, upsampling: int) -> Iterator[NDArray[np.u
     Yields
     ------
     ndarray of uint16
-        ``(h, w)`` times the upsampling, counts.
+        ``(h, w)`` times the upsampling, counts; valid until the next is asked for.
 
     Raises
     ------
@@ -158,8 +162,9 @@ def eer_frames(path: Path, group: int, upsampling: int) -> Iterator[NDArray[np.u
         with tifffile.TiffFile(path) as handle:
             pages = _raw_frames(handle)
             height, width = (upsampling * side for side in pages[0].shape)
+            frame = np.empty((height, width), np.uint16)
             for start in range(0, len(pages) - group + 1, group):
-                frame = np.zeros((height, width), np.uint16)
+                frame.fill(0)
                 for page in pages[start : start + group]:
                     _add_raw_frame(handle, page, upsampling, frame)
                 yield frame

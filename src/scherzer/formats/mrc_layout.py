@@ -17,6 +17,7 @@ from scherzer.formats.content import (
     is_compressed,
     open_content,
     unpacked_pairs,
+    wrong_ending,
 )
 from scherzer.formats.errors import BadInput
 
@@ -105,6 +106,8 @@ def read_layout(path: Path) -> MrcLayout:
     length = file_length(path)
     with open_content(path) as content:
         raw = content.read(HEADER_BYTES)
+    if not is_compressed(path) and (error := wrong_ending(path, "MRC")):
+        raise error
     if len(raw) < HEADER_BYTES:
         raise BadInput(path, "is not an MRC file (shorter than an MRC header)", NOT_MRC)
     layout = _parsed(_plausible_header(path, raw), raw)

@@ -7,7 +7,6 @@ when they read or write one, so that its gain, coordinates and the hand of its m
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,16 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from scherzer.formats.content import COPY_AGAIN, file_length, one_line, require_believable_size, unpacked_pairs
+from scherzer.formats.content import (
+    COPY_AGAIN,
+    file_length,
+    one_line,
+    require_believable_size,
+    unpacked_pairs,
+    wrong_ending,
+)
 from scherzer.formats.errors import BadInput
+from scherzer.formats.tiff_directories import require_whole_directories
 
 # tifffile reports damage to the log as well; what the user is told comes from here.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -32,6 +39,7 @@ PACKED_SHAPES = frozenset(
     for height, width in ((8184, 5760), (4092, 11520), (7676, 3710), (3838, 7420))
     for shape in ((height, width), (width, height))
 )
+EVENT_COMPRESSIONS = (65000, 65001, 65002)
 A_PER_UNIT = {2: 2.54e8, 3: 1e8}  # inch, centimetre
 
 
@@ -60,18 +68,22 @@ def read_tiff_header(path: Path) -> TiffHeader:
         If the file is missing, truncated, no TIFF, not grey images of one size, or asks for more than it can hold.
     """
     length = file_length(path)
+    if error := wrong_ending(path, "TIFF"):
+        raise error
     try:
+        require_whole_directories(path)
         with tifffile.TiffFile(path) as handle:
             pages = _frame_pages(handle)
             first = pages[0]
-            kinds = {(page.shape, str(page.dtype)) for page in pages}
+            kinds = {(page.shape, str(page.dtype), tuple(page.chunks)) for page in pages}
             end = max(max(_strip_ends(page)) for page in pages)
-            complete = _page_list_ends(handle)
             pixel_size_A = _pixel_size(first)
             segment_pixels = int(np.prod(first.chunks, dtype=object))
     except Exception as error:
         raise BadInput(path, f"is not a readable TIFF ({one_line(error)})", COPY_AGAIN) from error
-    if end > length or not complete:
+    if int(first.compression) in EVENT_COMPRESSIONS:
+        raise BadInput(path, "holds electron events", "give it the ending .eer")
+    if end > length:
         raise BadInput(path, f"is truncated ({length} bytes, its pages ask for more)", COPY_AGAIN)
     if (
         len(kinds) != 1
@@ -139,13 +151,6 @@ def _strip_ends(page: Any) -> list[int]:
     if not page.databytecounts or len(page.dataoffsets) != len(page.databytecounts) or min(page.databytecounts) <= 0:
         raise ValueError("a page without data")
     return [offset + size for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
-
-
-def _page_list_ends(handle: tifffile.TiffFile) -> bool:
-    """Return whether the last page says that it is the last; a cut file would otherwise pass as a shorter movie."""
-    handle.filehandle.seek(handle.pages.next_page_offset or 0)
-    form = handle.tiff.offsetformat
-    return bool(struct.unpack(form, handle.filehandle.read(struct.calcsize(form)))[0] == 0)
 
 
 def _pixel_size(page: Any) -> float | None:
