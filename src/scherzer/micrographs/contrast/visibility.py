@@ -17,10 +17,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from scherzer.physics import visibility
+from scherzer.physics.visibility import VISIBLE_BAND_A
+
 ContrastLabel = Literal["good", "moderate", "bad"]
 LABELS: tuple[ContrastLabel, ...] = ("good", "moderate", "bad")
 
-VISIBLE_BAND_A = (300.0, 30.0)
 # Boundaries of the classes in d'. With beta-galactosidase (5a1a) at 300 kV, 30 e/A^2, amplitude contrast 0.07, no
 # energy filter, they lie at 1.52 um of underfocus in 200 A of ice and 2.05 um in 420 A (good), and at 0.87 um and
 # 1.19 um in 200 A and 480 A (moderate): the overlaps between the groups of micrographs that people sorted by eye, 1.52
@@ -48,8 +50,8 @@ def detectability(
         Area of one cell of the grid, 1/A^2.
     """
     band = (k >= 1 / VISIBLE_BAND_A[0]) & (k <= 1 / VISIBLE_BAND_A[1])
-    density = particle_power * transfer.square() / noise_density
-    return float((density * band).sum() * cell_per_A2) ** 0.5
+    signal = particle_power * transfer.square() * band
+    return float(visibility.detectability(signal.flatten(), noise_density.flatten(), cell_per_A2))
 
 
 def label_of(d_prime: float) -> ContrastLabel:
