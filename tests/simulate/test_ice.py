@@ -37,10 +37,10 @@ def water_field(grid: FieldGrid, defocus_A: float, thickness_A: float, dose_e_pe
     """Relative contrast of a film of pure ice."""
     lens = Lens(MICROSCOPE, MICROSCOPE.optics.ctf_parameters(defocus_A, defocus_A))
     shape = (grid.height, grid.width // 2 + 1)
-    nothing = [Depths(*np.zeros((2, *shape), np.complex64)) for _ in range(2)]
+    nothing = np.zeros((3, *shape), np.complex64)
     recording = Recording(grid, Track(1), dose_e_per_A2, 300.0, 1.1, np.ones((grid.height, grid.width), np.float32))
     with thread_pool(1) as pool:
-        particles = Particles(*nothing, torch.zeros(0))
+        particles = Particles(Depths(*nothing[:2]), nothing[2], torch.zeros(0))
         contrast = form_contrast(
             pool, lens, grid, particles, None, thickness_A, dose_e_per_A2, lambda k, _: torch.ones_like(k)
         )

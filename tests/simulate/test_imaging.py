@@ -125,9 +125,9 @@ def test_what_fades_comes_back_as_disorder_that_is_not_the_particle(specimen: Sp
 
 def test_fields_do_not_depend_on_threads(specimen: Specimen) -> None:
     one, two = (projected(specimen, particles(0.0, 30.0, -40.0), threads) for threads in (1, 2))
-    for first, second in ((one.structure, two.structure), (one.disorder, two.disorder)):
-        assert np.array_equal(first.sine, second.sine)
-        assert np.array_equal(first.cosine, second.cosine)
+    assert np.array_equal(one.structure.sine, two.structure.sine)
+    assert np.array_equal(one.structure.cosine, two.structure.cosine)
+    assert np.array_equal(one.disorder, two.disorder)
 
 
 def test_potential_at_rest_and_a_tilted_beam() -> None:
@@ -138,10 +138,10 @@ def test_potential_at_rest_and_a_tilted_beam() -> None:
     for tilt_mrad in ((0.0, 0.0), (2.0, 0.0)):
         microscope = MicroscopeSettings(pixel_size_A=1.0, beam_tilt_mrad=tilt_mrad)
         lens = Lens(microscope, microscope.optics.ctf_parameters(9000.0, 9000.0))
-        nothing = [Depths(*np.zeros((2, 96, 41), np.complex64)) for _ in range(2)]
+        nothing = np.zeros((3, 96, 41), np.complex64)
         with thread_pool(1) as pool:
             still = grid.transform(potential)
-            empty = Particles(*nothing, torch.zeros(0))
+            empty = Particles(Depths(*nothing[:2]), nothing[2], torch.zeros(0))
             images.append(
                 form_contrast(pool, lens, grid, empty, still, 300.0, 0.0, lambda k, _: torch.ones_like(k)).still
             )

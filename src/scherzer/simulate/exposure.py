@@ -99,11 +99,11 @@ def simulate_exposure(
         film_A *= faults.film
     particles = _place(place, plan, specimen, settings, grid, film_A, faults)
     track = _track(move, plan, settings)
-    in_the_way_A = film_A + faults.extra_ice_A + (0 if faults.absorber_A is None else faults.absorber_A)
-    image_px = microscope.height_px, microscope.width_px
-    camera = _Camera(settings, sensor, grid.cut(in_the_way_A, *image_px), streams[6])
+    film_at_particles_A = film_A[_nearest(particles.y_px, grid, 0), _nearest(particles.x_px, grid, 1)]
+    camera = _Camera(settings, sensor, _in_the_way_A(grid, settings, film_A, faults), streams[6])
     if faults.arriving is not None:
-        camera.diffract(grid.cut(faults.arriving, *image_px))
+        camera.diffract(grid.cut(faults.arriving, microscope.height_px, microscope.width_px))
+    white = np.sqrt(np.multiply(film_A, np.float32(1 / plan.thickness_A), out=film_A), out=film_A)
     with thread_pool(threads) as pool:
         still = pool.submit(_still, grid, faults)
         fields = particle_fields(pool, shapes, specimen, particles, grid, lens.wavelength_A).transforms(pool, grid)
@@ -117,14 +117,14 @@ def simulate_exposure(
         dose_e_per_A2=dose_e_per_A2,
         voltage_kV=microscope.voltage_kV,
         water_motion_A2_per_e=settings.ice.water_motion_A2_per_e,
-        white=np.sqrt(film_A / np.float32(plan.thickness_A)),
+        white=white,
     )
     frames = _frames(contrast, recording, camera, ice, settings, threads)
     return Exposure(
         plan=plan,
         particles=particles,
         power=fields.power,
-        film_A=film_A[_nearest(particles.y_px, grid, 0), _nearest(particles.x_px, grid, 1)],
+        film_A=film_at_particles_A,
         track=track,
         masks=faults.masks,
         objects=faults.objects,
@@ -152,6 +152,15 @@ def _place(
     )
     wanted = replace(settings.particles, per_micrograph=0) if "empty" in plan.faults else settings.particles
     return place_particles(rng, wanted, specimen.radius_A, room)
+
+
+def _in_the_way_A(grid: FieldGrid, settings: SimulationSettings, film_A: Array, faults: FieldFaults) -> Array:
+    """Ice and what stops electrons like it, over the image."""
+    shape = (settings.microscope.height_px, settings.microscope.width_px)
+    total = grid.cut(film_A, *shape) + grid.cut(faults.extra_ice_A, *shape)
+    if faults.absorber_A is not None:
+        total += grid.cut(faults.absorber_A, *shape)
+    return np.asarray(total)
 
 
 def _nearest(places_px: NDArray[np.float64], grid: FieldGrid, axis: int) -> NDArray[np.intp]:

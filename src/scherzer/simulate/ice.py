@@ -146,10 +146,13 @@ def transmission(
     bright, sharp : ndarray
         Shaped like ``film_A``; ``sharp`` is None where it is 1 everywhere.
     """
-    bright = np.exp(film_A * np.float32(-1 / lost_mean_free_path_A(voltage_kV, energy_filter)))
-    if energy_filter:
-        return bright, None
-    return bright, np.exp(film_A * np.float32(-1 / inelastic_mean_free_path_A(voltage_kV)))
+
+    def left(mean_free_path_A: float) -> NDArray[np.float32]:
+        share = film_A * np.float32(-1 / mean_free_path_A)
+        return np.exp(share, out=share)
+
+    bright = left(lost_mean_free_path_A(voltage_kV, energy_filter))
+    return bright, None if energy_filter else left(inelastic_mean_free_path_A(voltage_kV))
 
 
 def thickness_map(
@@ -170,10 +173,10 @@ def thickness_map(
     """
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
-    angle = rng.uniform(0, 2 * np.pi)
-    x0, y0 = rng.uniform(-0.25, 0.25, 2)
-    bend, tilt = settings.meniscus * rng.uniform(0.3, 1), settings.wedge * rng.uniform(0, 1)
+    angle = float(rng.uniform(0, 2 * np.pi))
+    x0, y0 = (float(place) for place in rng.uniform(-0.25, 0.25, 2))
+    bend, tilt = settings.meniscus * float(rng.uniform(0.3, 1)), settings.wedge * float(rng.uniform(0, 1))
     # The mean of a squared coordinate is 1/3.
-    across = bend * ((x - x0) ** 2 - x0**2 - 1 / 3) + tilt * np.cos(angle) * x
-    along = bend * ((y - y0) ** 2 - y0**2 - 1 / 3) + tilt * np.sin(angle) * y
-    return np.asarray(thickness_A * (1 + across + along), dtype=np.float32)
+    across = bend * ((x - x0) ** 2 - x0**2 - 1 / 3) + tilt * math.cos(angle) * x
+    along = bend * ((y - y0) ** 2 - y0**2 - 1 / 3) + tilt * math.sin(angle) * y
+    return np.asarray(thickness_A * (1 + across) + thickness_A * along, dtype=np.float32)

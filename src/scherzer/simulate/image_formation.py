@@ -57,21 +57,21 @@ class Particles:
     ----------
     structure : Depths
         As they are before they are damaged.
-    disorder : Depths
-        Potential of the same spectrum at the same places, unlike the particles' in all detail.
+    disorder : ndarray
+        Potential of the same spectrum at the same places, unlike the particles' in all detail, in the film's middle.
     power : Tensor
         ``(n, shells)``, mean squared transform of each particle's projection over shells up to Nyquist, (V A)^2.
     """
 
     structure: Depths
-    disorder: Depths
+    disorder: Array | ComplexArray
     power: Tensor
 
     def transforms(self, pool: ThreadPoolExecutor, grid: FieldGrid) -> Particles:
         """Transform real fields."""
-        parts = (self.structure.sine, self.structure.cosine, self.disorder.sine, self.disorder.cosine)
-        found = list(pool.map(grid.transform, parts))
-        return Particles(Depths(*found[:2]), Depths(*found[2:]), self.power)
+        parts = (self.structure.sine, self.structure.cosine, self.disorder)
+        sine, cosine, disorder = pool.map(grid.transform, parts)
+        return Particles(Depths(sine, cosine), disorder, self.power)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def particle_fields(
     # Room for delta, which moves signal by up to lambda k z.
     reach_A = wavelength_A * float(np.abs(placement.height_A).max(initial=0)) / (2 * grid.pixel_size_A)
     box += 2 * int(np.ceil(reach_A / grid.pixel_size_A))
-    fields = [np.zeros((grid.height, grid.width), np.float32) for _ in range(4)]
+    sine, cosine, disorder = (np.zeros((grid.height, grid.width), np.float32) for _ in range(3))
     at = np.stack((placement.x_px, placement.y_px), axis=1) + grid.margin_px
     corners = np.round(at).astype(int) - box // 2
     offsets = torch.from_numpy(at - np.round(at)).float()
@@ -145,14 +145,15 @@ def particle_fields(
         chosen = np.flatnonzero(kinds == kind)
         jobs += [(kind, chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)]
     power = torch.zeros(len(placement), box // 2 + 1, dtype=torch.float64)
-    for (_, chosen), (*patches, squares) in zip(jobs, pool.map(project_batch, jobs), strict=True):
+    for (_, chosen), (through, beside, squares) in zip(jobs, pool.map(project_batch, jobs), strict=True):
         power[torch.from_numpy(chosen)] = squares
         for number, particle in enumerate(chosen):
-            for structure, disorder, patch in zip(fields[:2], fields[2:], patches, strict=True):
-                _add_patch(structure, patch[number], corners[particle])
-                difference = np.rot90(patch[number - 1]) - np.rot90(patch[(number - 2) % len(patch)], 3)
-                _add_patch(disorder, difference * np.float32(0.5**0.5), corners[particle])
-    return Particles(Depths(*fields[:2]), Depths(*fields[2:]), power)
+            _add_patch(sine, through[number], corners[particle])
+            _add_patch(cosine, beside[number], corners[particle])
+            difference = through[number - 1][::-1, ::-1] - through[(number - 2) % len(chosen)][::-1]
+            difference *= np.float32(0.5**0.5)
+            _add_patch(disorder, difference, corners[particle])
+    return Particles(Depths(sine, cosine), disorder, power)
 
 
 def form_contrast(
@@ -206,15 +207,15 @@ def form_contrast(
         coma = lens.coma(grid, rows)
         through = sine if coma is None else sine * coma
         beside = cosine if coma is None else cosine * coma
-        for part in (structure, disorder):
-            part.sine[rows] *= through
-            part.sine[rows] += part.cosine[rows] * beside
-        disorder.sine[rows] *= decay[place]
+        structure.sine[rows] *= through
+        structure.sine[rows] += structure.cosine[rows] * beside
+        disorder[rows] *= decay[place]
         if still is not None:
-            disorder.sine[rows] += still[rows] * through
+            disorder[rows] += still[rows]
+        disorder[rows] *= through
 
     for_all(pool, image, grid.blocks)
-    return Contrast(np.asarray(structure.sine), np.asarray(disorder.sine), water)
+    return Contrast(np.asarray(structure.sine), np.asarray(disorder), water)
 
 
 def _disorder(k: Tensor, dose_e_per_A2: float, voltage_kV: float) -> Tensor:
