@@ -7,12 +7,25 @@ from typing import Annotated
 
 import typer
 
-PixelSize = Annotated[float | None, typer.Option(metavar="A", help="Pixel size. Default: from the headers.")]
-Voltage = Annotated[float | None, typer.Option(metavar="KV", help="Acceleration voltage.")]
+PixelSize = Annotated[float | None, typer.Option(metavar="A", help="Pixel size. Default: from metadata, headers.")]
+Voltage = Annotated[float | None, typer.Option(metavar="KV", help="Acceleration voltage. Default: from metadata.")]
 Cs = Annotated[float | None, typer.Option(metavar="MM", help="Spherical aberration.")]
 AmplitudeContrast = Annotated[float | None, typer.Option(metavar="FRACTION", help="Amplitude contrast. Default: 0.1.")]
-DosePerFrame = Annotated[float | None, typer.Option(metavar="E/A2", help="Exposure of one movie frame.")]
+DosePerFrame = Annotated[
+    float | None, typer.Option(metavar="E/A2", help="Exposure of a frame. Default: from metadata.")
+]
 Gain = Annotated[Path | None, typer.Option(metavar="FILE", help="Gain reference of the movies.")]
+GainRot = Annotated[
+    int | None, typer.Option(metavar="0-3", min=0, max=3, help="Its quarter turns (RELION). Default: found.")
+]
+GainFlip = Annotated[
+    int | None, typer.Option(metavar="0-2", min=0, max=2, help="Its flip after that (RELION). Default: found.")
+]
+Defects = Annotated[Path | None, typer.Option(metavar="FILE", help="Bad pixels: list (x y w h) or map.")]
+# The same for `run`, whose help has no room: "scherzer motion --help" tells them.
+HiddenGainRot = Annotated[int | None, typer.Option(min=0, max=3, hidden=True)]
+HiddenGainFlip = Annotated[int | None, typer.Option(min=0, max=2, hidden=True)]
+HiddenDefects = Annotated[Path | None, typer.Option(hidden=True)]
 Symmetry = Annotated[str | None, typer.Option(metavar="GROUP", help="Point group: C1, Cn, Dn, T, O, I. Default: C1.")]
 Diameter = Annotated[float | None, typer.Option(metavar="A", help="Largest diameter of the particle.")]
 InitialMap = Annotated[Path | None, typer.Option(metavar="MRC", help="Start refinement from this map.")]

@@ -14,7 +14,7 @@ from scherzer.cli.screen import Screen, plain_errors
 def run(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT...", help="Movies or micrographs (MRC, TIFF), folders, patterns."),
+        typer.Argument(metavar="INPUT...", help="Movies or micrographs, folders, patterns, lists."),
     ] = None,
     out: options.Out = Path("session"),
     pixel_size: options.PixelSize = None,
@@ -23,6 +23,9 @@ def run(
     amplitude_contrast: options.AmplitudeContrast = None,
     dose_per_frame: options.DosePerFrame = None,
     gain: options.Gain = None,
+    gain_rot: options.HiddenGainRot = None,
+    gain_flip: options.HiddenGainFlip = None,
+    defects: options.HiddenDefects = None,
     symmetry: options.Symmetry = None,
     diameter: options.Diameter = None,
     initial_map: options.InitialMap = None,
@@ -43,6 +46,9 @@ def run(
             "amplitude_contrast": amplitude_contrast,
             "dose_per_frame_e_per_A2": dose_per_frame,
             "gain": gain,
+            "gain_rotation": gain_rot,
+            "gain_flip": gain_flip,
+            "defects": defects,
             "symmetry": symmetry,
             "diameter_A": diameter,
             "initial_map": initial_map,

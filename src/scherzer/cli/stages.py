@@ -14,13 +14,23 @@ def motion(
     session: options.SessionFolder,
     dose_per_frame: options.DosePerFrame = None,
     gain: options.Gain = None,
+    gain_rot: options.GainRot = None,
+    gain_flip: options.GainFlip = None,
+    defects: options.Defects = None,
     workers: options.Workers = None,
 ) -> None:
     """Align and sum movies; single micrographs pass through.
 
     Example: scherzer motion apo --dose-per-frame 1.2 --gain gain.mrc
     """
-    _run("motion", session, {"dose_per_frame_e_per_A2": dose_per_frame, "gain": gain}, workers)
+    stated = {
+        "dose_per_frame_e_per_A2": dose_per_frame,
+        "gain": gain,
+        "gain_rotation": gain_rot,
+        "gain_flip": gain_flip,
+        "defects": defects,
+    }
+    _run("motion", session, stated, workers)
 
 
 def ctf(session: options.SessionFolder, workers: options.Workers = None) -> None:

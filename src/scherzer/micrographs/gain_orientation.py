@@ -115,7 +115,7 @@ def find_gain_orientation(sums: tuple[Float32Array, Float32Array], gain: Float32
     pattern = deviation(response)
     strength = float(np.square(pattern, dtype=np.float64).mean())
     if strength == 0:
-        return GainOrientation("not told", 0, 0, False, 0.0, 0.0, math.inf, 0.0, own)
+        return GainOrientation("not told", 0, 0, False, 0.0, 0.0, 1.0, 0.0, own)
     orientations = [(rotation, flip) for flip in (0, 1) for rotation in range(4)]
     slopes = {
         (rotation, flip): _block_means(frame * turned(pattern, rotation, flip)) / strength
@@ -136,6 +136,14 @@ def find_gain_orientation(sums: tuple[Float32Array, Float32Array], gain: Float32
     rotation, flip = by_share[0] if finding == "found" else (0, 0)
     inverse = finding == "found" and sign < 0
     return GainOrientation(finding, rotation, flip, inverse, lead, share, share_error, math.sqrt(strength), own)
+
+
+def fixed_pattern(sums: tuple[Float32Array, Float32Array]) -> float:
+    """Return the relative standard deviation of what two sums of frames of different movies have in common.
+
+    Frames that were corrected share nothing but noise: 0, also where chance may have done it.
+    """
+    return _own_pattern(deviation(sums[0]), deviation(sums[1]))
 
 
 def deviation(values: Float32Array) -> Float32Array:

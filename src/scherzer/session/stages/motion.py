@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from scherzer.formats.gain import read_gain
+from scherzer.formats.eer import EerSettings
 from scherzer.formats.movies import open_exposure
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable
@@ -18,6 +18,7 @@ from scherzer.physics.optics import Optics, optics_of_groups
 from scherzer.session.folder import Session
 from scherzer.session.items import Done, Job, Row
 from scherzer.session.settings import SessionSettings
+from scherzer.session.stages.camera import Camera, find_camera
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.micrograph_stage import absolute_file, relative_file, run_micrograph_stage
 from scherzer.session.star_blocks import write_blocks
@@ -34,7 +35,8 @@ class MotionTask:
 
     optics: dict[int, Optics]
     dose_per_frame_e_per_A2: float | None
-    gain: str | None
+    camera: Camera
+    eer: EerSettings
     settings: MotionSettings
 
 
@@ -43,25 +45,26 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
     table = session.read("import")
     table = StarTable("micrographs", table.optics, table.rows)  # what was a movie leaves as a micrograph
     acquisition = settings.acquisition
-    task = MotionTask(
-        optics_of_groups(table.optics), acquisition.dose_per_frame_e_per_A2, acquisition.gain, settings.motion
-    )
+    eer = settings.exposures.eer
+    camera = find_camera(session, table, settings, context)
+    task = MotionTask(optics_of_groups(table.optics), acquisition.dose_per_frame_e_per_A2, camera, eer, settings.motion)
     movies = int((table.accepted().rows["sczFrameCount"] > 1).sum())
-    with context.workers.at_most(movies_at_once(session, table)) as workers:
+    with context.workers.at_most(movies_at_once(session, table, eer)) as workers:
         few = replace(context, workers=workers)
         outcome, _ = run_micrograph_stage(session, "motion", table, correct, task, few)
+    outcome = replace(outcome, notes=camera.notes)
     if movies and acquisition.dose_per_frame_e_per_A2 is None:
         note = f"{outcome.summary}; {movies} movies summed without dose weights (--dose-per-frame was not given)"
         return replace(outcome, summary=note)
     return outcome
 
 
-def movies_at_once(session: Session, table: StarTable) -> int:
+def movies_at_once(session: Session, table: StarTable, eer: EerSettings) -> int:
     """Return how many of the session's movies fit into memory together."""
     largest = table.accepted().rows.nlargest(1, "sczFrameCount")
     bytes_of_one = 1
     for name in largest["rlnMicrographName"]:
-        movie = open_exposure(session.absolute(name))
+        movie = open_exposure(session.absolute(name), eer)
         height, width = movie.shape
         bytes_of_one = BYTES_PER_PIXEL * (movie.frame_count + FRAMES_BESIDES) * height * width
     return max(1, memory_bytes() // 2 // bytes_of_one)
@@ -69,12 +72,11 @@ def movies_at_once(session: Session, table: StarTable) -> int:
 
 def correct(job: Job, folder: Path, task: MotionTask) -> Done:
     """Align and sum one movie; a single micrograph is left where it is."""
-    movie = open_exposure(absolute_file(folder, job.row["rlnMicrographName"]))
+    movie = open_exposure(absolute_file(folder, job.row["rlnMicrographName"]), task.eer)
     if movie.frame_count == 1:
         return Done()
     frames = torch.from_numpy(movie.read())
-    if task.gain is not None:
-        frames *= torch.from_numpy(read_gain(Path(task.gain), movie.shape, movie.holds_electron_events))
+    task.camera.correct(folder.parent, frames)
     optics = task.optics[int(job.row["rlnOpticsGroup"])]
     result = correct_motion(frames, optics, task.dose_per_frame_e_per_A2, task.settings)
     sums = {"rlnMicrographName": result.unweighted}
