@@ -17,6 +17,7 @@ from scherzer.simulate.ice import mean_power, slab_spectrum, transmission, water
 from scherzer.simulate.lens import Lens
 from scherzer.simulate.placement import Placement
 from scherzer.simulate.plan import ExposurePlan
+from scherzer.simulate.ring_power import ring_frequencies, ring_power
 from scherzer.simulate.settings import (
     DetectorSettings,
     ExposureSettings,
@@ -24,7 +25,7 @@ from scherzer.simulate.settings import (
     SimulationSettings,
     SpecimenSettings,
 )
-from scherzer.simulate.snr import FINER, PADDED_FROM_A, particle_snr, radial_power, snr_columns, view_power
+from scherzer.simulate.snr import particle_snr, snr_columns, view_power
 from scherzer.simulate.specimen import load_specimen, project
 
 PIXEL_A = 1.8
@@ -127,17 +128,15 @@ def test_bands_end_at_nyquist() -> None:
 def test_rings_hold_the_power_that_a_large_box_shows(specimen) -> None:
     rotations, box = random_rotations(6, np.random.default_rng(5)), specimen.box_px(PIXEL_A)
     offsets = torch.linspace(-0.5, 0.5, 6)[:, None].expand(6, 2)
-    found = radial_power(project(specimen, rotations, offsets, box, PIXEL_A), PIXEL_A)
-    large = shell_mean(project(specimen, rotations, offsets, FINER * box, PIXEL_A).abs() ** 2, 2)[:, 1:]
-    assert found.shape == large.shape
-    ring = torch.arange(1, found.shape[1] + 1)
-    k = ring / (2 * found.shape[1] * PIXEL_A)
-    low = k < 1 / PADDED_FROM_A
-    torch.testing.assert_close(found[:, low], large[:, low], rtol=0.03, atol=1e-3 * float(large[:, :10].mean()))
-    # Above, single rings of a small box scatter about the same mean.
-    for low_A, high_A in ((15, 8), (8, 5), (5, 3.6)):
-        band = ring * ((k > 1 / low_A) & (k < 1 / high_A))
-        assert float((found * band).sum() / (large * band).sum()) == pytest.approx(1, abs=0.025)
+    found = ring_power(project(specimen, rotations, offsets, box, PIXEL_A), PIXEL_A)
+    large = shell_mean(project(specimen, rotations, offsets, 8 * box, PIXEL_A).abs() ** 2, 2)
+    k, shells = ring_frequencies(PIXEL_A), torch.arange(large.shape[1]) / (8 * box * PIXEL_A)
+    assert found.shape == (6, len(k))
+    for low_A, high_A, tolerance in ((300, 100, 0.03), (100, 30, 0.01), (30, 15, 0.03), (15, 8, 0.03), (8, 3.7, 0.03)):
+        here, there = ((f > 1 / low_A) & (f < 1 / high_A) for f in (k, shells))
+        ratio = (found * k * here).sum(1) / (large * shells * there).sum(1) * (k[0] / shells[1])
+        assert float(ratio.mean()) == pytest.approx(1, abs=tolerance)
+        assert float(ratio.std()) < 2 * tolerance
 
 
 def test_only_shot_noise_makes_the_ratio_proportional_to_dose(specimen) -> None:
@@ -174,6 +173,8 @@ def test_a_particle_has_the_ctf_of_its_own_height(specimen) -> None:
 def test_given_powers_count_and_broken_particles_without_one_have_no_ratio(specimen) -> None:
     placement = placed(0.0, 0.0)
     power = view_power(specimen, placement.rotations, PIXEL_A)
+    with pytest.raises(ValueError, match="frequencies"):
+        particle_snr(specimen, placement, PLAN, SETTINGS, power[:, 1:])
     given = particle_snr(specimen, placement, PLAN, SETTINGS, power * torch.tensor([[1.0], [4.0]]))
     ratio = (given.iloc[1] / given.iloc[0]).to_dict()
     for label, value in ratio.items():

@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scherzer.fourier.crop import resize_rfft
-from scherzer.fourier.shells import shell_mean
 from scherzer.physics.dose import mean_survival
 from scherzer.physics.visibility import VISIBLE_BAND_A, detectability
 from scherzer.simulate.detector import detector_named, signal_transfer
@@ -20,16 +18,14 @@ from scherzer.simulate.ice import mean_power, slab_spectrum, transmission, water
 from scherzer.simulate.lens import Lens
 from scherzer.simulate.placement import Placement
 from scherzer.simulate.plan import ExposurePlan
+from scherzer.simulate.ring_power import RING_PER_A, ring_frequencies, ring_power
 from scherzer.simulate.settings import SimulationSettings
 from scherzer.simulate.specimen import Specimen, project
 
 # Bands whose ratios are told, A; an image has those that lie within its Nyquist frequency.
 BANDS_A = ((100, 30), (30, 15), (15, 8), (8, 5), (5, 4), (4, 3), (3, 2))
 SEARCH_BAND_A = (100.0, 20.0)
-# Powers and the CTF are sampled in rings so many times finer than a box's shells: the CTF oscillates within these, and
-# at low frequency so does a particle's power. That of detail coarser than this is sampled in a padded box.
-FINER, PADDED_FROM_A = 4, 15.0
-# With astigmatism the CTF also changes along a ring.
+# With astigmatism the CTF changes along a ring; it is sampled in so many directions.
 DIRECTIONS = 6
 BATCH = 32
 
@@ -39,40 +35,11 @@ def snr_columns(pixel_size_A: float) -> dict[str, tuple[int, int]]:
     return {f"sczSnr{low}To{high}": (low, high) for low, high in BANDS_A if high >= 2 * pixel_size_A}
 
 
-def radial_power(transforms: Tensor, pixel_size_A: float) -> Tensor:
-    """Mean squared modulus over rings of the transforms of single particles.
-
-    Parameters
-    ----------
-    transforms : Tensor
-        ``(n, box, box // 2 + 1)``, as :func:`scherzer.simulate.specimen.project` gives them.
-    pixel_size_A : float
-        Pixel size.
-
-    Returns
-    -------
-    Tensor
-        ``(n, FINER * box // 2)`` float64; ring j is at ``(j + 1) / (FINER * box * pixel_size_A)``.
-    """
-    box = transforms.shape[-2]
-    rings = torch.arange(1, FINER * box // 2 + 1)
-    shells = shell_mean(transforms.abs() ** 2, 2)
-    below = (rings // FINER).clamp(max=box // 2 - 1)
-    power = torch.lerp(shells[:, below], shells[:, below + 1], rings.double() / FINER - below)
-    # Twice the detail that is wanted, as the edges of the small box spoil the finest.
-    side = min(2 * math.ceil(2 * box * pixel_size_A / PADDED_FROM_A), box)
-    small = torch.fft.irfft2(resize_rfft(transforms, side, 2), s=(side, side))
-    fine = shell_mean(torch.fft.rfft2(small, s=(FINER * side, FINER * side)).abs() ** 2, 2)
-    count = FINER * side // 4
-    power[:, :count] = fine[:, 1 : count + 1]
-    return power
-
-
 def view_power(specimen: Specimen, rotations: Tensor, pixel_size_A: float) -> Tensor:
-    """`radial_power` of whole particles in their usual shape."""
+    """Return the power of whole particles in their usual shape, as `ring_power` gives it."""
     box = specimen.box_px(pixel_size_A)
     parts = [
-        radial_power(project(specimen, some, torch.zeros(len(some), 2), box, pixel_size_A), pixel_size_A)
+        ring_power(project(specimen, some, torch.zeros(len(some), 2), box, pixel_size_A), pixel_size_A)
         for some in rotations.split(BATCH)
     ]
     return torch.cat(parts)
@@ -109,8 +76,9 @@ def particle_snr(
     settings : SimulationSettings
         All else.
     power : Tensor, optional
-        `radial_power` of the particles as they are, deformed or broken. Without it whole particles are projected, which
-        takes longer than all else, and the rows of broken ones hold NaN.
+        ``(n, m)`` from :func:`scherzer.simulate.ring_power.ring_power`, of the particles as they are, deformed or
+        broken. Without it whole particles are projected, which takes longer than all else, and the rows of broken ones
+        hold NaN.
     film_A : ndarray, optional
         ``(n,)``, thickness of the film where each particle lies; without it the mean.
 
@@ -127,28 +95,31 @@ def particle_snr(
         return pd.DataFrame(columns=labels, dtype=np.float64)
     film = np.full(len(placement), plan.thickness_A) if film_A is None else film_A
     views = view_power(specimen, placement.rotations, pixel_size_A) if power is None else power
-    # The last ring is at Nyquist.
-    k = torch.arange(1, views.shape[1] + 1, dtype=torch.float64) / (2 * views.shape[1] * pixel_size_A)
-    area_per_A2 = 2 * math.pi * k * k[0]
+    k = ring_frequencies(pixel_size_A)
+    if views.shape[1:] != k.shape:
+        raise ValueError(f"powers are given at {views.shape[1]} frequencies, the rings are {len(k)}")
     imaging = _imaging(plan, settings, torch.from_numpy(np.asarray(film, dtype=np.float32)), k)
     ctf2 = _squared_ctf(plan, settings, torch.from_numpy(placement.height_A), k)
     signal = views.double() * pixel_size_A**4 * imaging.transfer2 * imaging.left2 * ctf2
     noise = imaging.shot_A2 + imaging.ice_A2
     area_A2 = math.pi * specimen.radius_A**2
 
-    def within(low_A: float, high_A: float) -> Tensor:
-        return area_per_A2 * ((k >= 1 / low_A) & (k < 1 / high_A))
-
     found = {
-        label: (signal * within(*band)).sum(1) / (area_A2 * (noise * within(*band)).sum(1))
+        label: (signal * _ring_areas(k, *band)).sum(1) / (area_A2 * (noise * _ring_areas(k, *band)).sum(1))
         for label, band in columns.items()
     }
-    for label, cell in zip(labels[-3:], (within(*VISIBLE_BAND_A), within(*SEARCH_BAND_A), area_per_A2), strict=True):
-        found[label] = detectability(signal, noise, cell)
+    for label, ends in zip(labels[-3:], (VISIBLE_BAND_A, SEARCH_BAND_A, (math.inf, pixel_size_A)), strict=True):
+        found[label] = detectability(signal, noise, _ring_areas(k, *ends))
     table = pd.DataFrame({label: values.numpy() for label, values in found.items()})
     if power is None:
         table.loc[placement.broken] = np.nan
     return table
+
+
+def _ring_areas(k: Tensor, low_A: float, high_A: float) -> Tensor:
+    """Area of the Fourier plane that each ring has within a band, 1/A^2."""
+    inner, outer = (k - RING_PER_A / 2).clamp(min=1 / low_A), (k + RING_PER_A / 2).clamp(max=1 / high_A)
+    return 2 * math.pi * k * (outer - inner).clamp(min=0)
 
 
 def _squared_ctf(plan: ExposurePlan, settings: SimulationSettings, height_A: Tensor, k: Tensor) -> Tensor:
