@@ -15,6 +15,7 @@ from scherzer.simulate.ice import mean_power
 from scherzer.simulate.image_formation import Contrast, Depths, Particles, form_contrast, particle_fields
 from scherzer.simulate.lens import Lens
 from scherzer.simulate.placement import Placement
+from scherzer.simulate.ring_power import RING_PER_A, ring_frequencies
 from scherzer.simulate.settings import MicroscopeSettings, SpecimenSettings
 from scherzer.simulate.specimen import Specimen, load_specimen
 from scherzer.simulate.threads import thread_pool
@@ -96,14 +97,10 @@ def test_what_is_broken_is_a_part(specimen: Specimen) -> None:
 
 def test_power_is_that_of_the_projections(specimen: Specimen) -> None:
     found = projected(specimen, particles(0.0, 0.0))
-    shells = found.power.shape[1]
-    box = 2 * (shells - 1)
-    k = torch.fft.fftfreq(box, 1 / box)
-    radius = torch.hypot(k[:, None], k)
-    count = torch.bincount(radius.round().long().flatten())[:shells]
-    # Parseval; corners beyond Nyquist hold next to nothing.
-    energy = float((found.power * count).sum()) / box**2
-    assert energy == pytest.approx(float(np.square(found.structure.sine).sum()), rel=0.01)
+    k = ring_frequencies(2.0)
+    # Parseval; corners beyond Nyquist hold little.
+    energy = float((found.power * 2 * np.pi * k * RING_PER_A).sum()) * 2.0**2
+    assert energy == pytest.approx(float(np.square(found.structure.sine).sum()), rel=0.04)
 
 
 def test_what_fades_comes_back_as_disorder_that_is_not_the_particle(specimen: Specimen) -> None:

@@ -39,8 +39,8 @@ class Exposure:
     particles : Placement
         Those whose centre lies in the image and those in the margin.
     power : Tensor
-        ``(n, shells)``, mean squared transform of the particles' projections (see
-        :class:`scherzer.simulate.image_formation.Particles`).
+        ``(n, m)``, mean squared transform of the particles' projections, as
+        :func:`scherzer.simulate.ring_power.ring_power` gives it.
     film_A : ndarray
         ``(n,)``, thickness of the film where each particle lies.
     track : Track

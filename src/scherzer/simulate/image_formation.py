@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy import fft
 from torch import Tensor
 
-from scherzer.fourier.shells import shell_mean
 from scherzer.physics.dose import critical_dose_e_per_A2, mean_survival
 from scherzer.simulate.field import Array, ComplexArray, FieldGrid
 from scherzer.simulate.ice import mean_power, slab_spectrum, water_noise_density
 from scherzer.simulate.lens import Lens, table
 from scherzer.simulate.placement import Placement
+from scherzer.simulate.ring_power import ring_frequencies, ring_power
 from scherzer.simulate.specimen import FRAGMENT_KINDS, Specimen, project
 from scherzer.simulate.threads import for_all
 
@@ -60,7 +60,7 @@ class Particles:
     disorder : ndarray
         Potential of the same spectrum at the same places, unlike the particles' in all detail, in the film's middle.
     power : Tensor
-        ``(n, shells)``, mean squared transform of each particle's projection over shells up to Nyquist, (V A)^2.
+        ``(n, m)``, mean squared transform of each particle's projection at `ring_frequencies`, (V A)^2.
     """
 
     structure: Depths
@@ -138,13 +138,13 @@ def particle_fields(
         found = project(sources[kind], placement.rotations[index], offsets[index], box, grid.pixel_size_A, shapes)
         delta = delta_per_A * placement.height_A[chosen, None, None].astype(np.float32)
         through, beside = (fft.irfft2(found.numpy() * wave(delta), s=(box, box)) for wave in (np.cos, np.sin))
-        return through, beside, shell_mean(found.real**2 + found.imag**2, 2)
+        return through, beside, ring_power(found, grid.pixel_size_A)
 
     jobs = []
     for kind in sources:
         chosen = np.flatnonzero(kinds == kind)
         jobs += [(kind, chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)]
-    power = torch.zeros(len(placement), box // 2 + 1, dtype=torch.float64)
+    power = torch.zeros(len(placement), len(ring_frequencies(grid.pixel_size_A)), dtype=torch.float64)
     for (_, chosen), (through, beside, squares) in zip(jobs, pool.map(project_batch, jobs), strict=True):
         power[torch.from_numpy(chosen)] = squares
         for number, particle in enumerate(chosen):
