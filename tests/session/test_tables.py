@@ -128,6 +128,14 @@ def test_an_unknown_number_is_null_with_its_reason() -> None:
     json.dumps([entry, found], allow_nan=False)
 
 
+def test_micrographs_of_one_name_in_two_folders_keep_the_names_that_tell_them_apart() -> None:
+    rows = [
+        {"rlnMicrographName": f"{square}/x.mrc", "sczName": f"{square}_x_mrc", "sczState": "failed", "sczReason": ""}
+        for square in ("sq1", "sq2")
+    ]
+    assert [micrograph_entry(row, {}, {})["name"] for row in rows] == ["sq1_x_mrc.mrc", "sq2_x_mrc.mrc"]
+
+
 def numbers(resolution_A: float | None, files: dict[str, str] | None = None) -> RefinedSubset:
     shells = np.linspace(0, 0.25, 5)
     return RefinedSubset(resolution_A, None, None, shells, np.ones(5) / 3, 100, 4, 1.5, files or {})

@@ -51,6 +51,7 @@ def methods_section(data: SessionData) -> MethodsSection:
 def limits(data: SessionData) -> tuple[str, ...]:
     """Return what this report cannot say, from what the session lacks."""
     found = [str(entry) for entry in data.results.get("limits") or []]
+    found += _doubts_of_recording(data.section("session"))
     experiments = data.section("experiments")
     if experiments:
         found += not_done(experiments, ("E1", "E2", "E3", "E4", "E5", "E6", "E7"))
@@ -75,6 +76,14 @@ def limits(data: SessionData) -> tuple[str, ...]:
             "effect of the number of particles, not of the ice."
         )
     return tuple(found)
+
+
+def _doubts_of_recording(session: Mapping[str, Any]) -> list[str]:
+    """Return where the user, metadata and headers disagree, and what was made of the camera's pixels."""
+    sources = (session.get("sources") or {}).get("sources") or []
+    doubts = [f"Sources disagree: {source['words']}." for source in sources if not source.get("agree", True)]
+    notes = (session.get("camera") or {}).get("notes") or []
+    return doubts + [f"Of the camera: {note}." for note in notes]
 
 
 def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) -> Iterator[str]:

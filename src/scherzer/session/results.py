@@ -38,6 +38,7 @@ def results_of(
     picks: Mapping[str, int],
     kept: Mapping[str, int],
     study: StudyResult,
+    recording: Mapping[str, Any],
     further_maps: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the contents of ``results.json``.
@@ -56,6 +57,8 @@ def results_of(
         Number of picks and of particles in kept 2D classes by ``rlnMicrographName``; empty where there were none.
     study : StudyResult
         Verdict, experiments and maps.
+    recording : mapping
+        What was found of how the session was recorded: ``sources`` and ``camera``.
     further_maps : sequence of mapping
         Maps outside the study.
     """
@@ -70,6 +73,7 @@ def results_of(
                 state: int((micrographs["sczState"] == state).sum()) for state in ("accepted", "rejected", "failed")
             },
             "acquisition": asdict(settings.acquisition),
+            **recording,
         },
         "verdict": found["verdict"],
         "micrographs": [micrograph_entry(row, picks, kept) for row in micrographs.to_dict("records")],
@@ -82,7 +86,9 @@ def micrograph_entry(row: Mapping[Any, Any], picks: Mapping[str, int], kept: Map
     """Return one micrograph; what is not known is null beside its reason."""
     path = str(row["rlnMicrographName"])
     accepted = row["sczState"] == "accepted"
-    entry: dict[str, Any] = {"name": Path(path).name, "state": row["sczState"], "reason": row["sczReason"]}
+    # The session's own name is unique where two folders hold files of one name.
+    name = f"{row['sczName']}{Path(path).suffix}" if "sczName" in row else Path(path).name
+    entry: dict[str, Any] = {"name": name, "state": row["sczState"], "reason": row["sczReason"]}
     for key, label, reason in NUMBERS:
         entry[key] = _number(row.get(label))
         if entry[key] is None:

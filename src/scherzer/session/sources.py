@@ -153,7 +153,7 @@ class Source:
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as ``import/sources.json`` has it."""
-        return {**asdict(self), "unit": QUANTITIES[self.name].unit, "agree": self.agree}
+        return {**asdict(self), "unit": QUANTITIES[self.name].unit, "agree": self.agree, "words": self.in_words()}
 
     def _factor_of_two(self) -> bool:
         known = [value for value in (self.used, self.metadata, self.headers) if value is not None]

@@ -94,7 +94,9 @@ def find_camera(session: Session, table: StarTable, settings: SessionSettings, c
     """
     rows = table.accepted().rows
     movies = [session.absolute(name) for name in rows.loc[rows["sczFrameCount"] > 1, "rlnMicrographName"]]
+    folder = session.root / FOLDER
     if not movies:
+        (folder / FACTS_FILE).unlink(missing_ok=True)
         return Camera()
     given = settings.acquisition
     step = max(1, len(movies) // max(1, settings.camera.movies))
@@ -104,7 +106,6 @@ def find_camera(session: Session, table: StarTable, settings: SessionSettings, c
     task = CameraTask(
         (given.gain, given.gain_rotation, given.gain_flip, given.defects), settings.exposures.eer, settings.camera
     )
-    folder = session.root / FOLDER
     results = run_items(folder, look, [job], task, context.workers)
     (result,) = results.done
     if result.state == "failed":

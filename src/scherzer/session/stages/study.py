@@ -22,7 +22,10 @@ from scherzer.session.folder import Session
 from scherzer.session.keys import key_of
 from scherzer.session.results import further_map, results_of
 from scherzer.session.settings import SessionSettings
+from scherzer.session.stages.camera import FACTS_FILE as CAMERA_FACTS_FILE
+from scherzer.session.stages.camera import FOLDER as CAMERA_FOLDER
 from scherzer.session.stages.context import Context, StageOutcome
+from scherzer.session.stages.import_ import SOURCES_FILE
 from scherzer.session.stages.map_files import MAP_FILES
 from scherzer.session.stages.particle_sets import load_particles
 from scherzer.session.stages.refined import NUMBERS_FILE, read_numbers
@@ -58,6 +61,7 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
         counts(session, "pick"),
         counts(session, "class2d"),
         result,
+        recording(session),
         further_maps(session, settings, starts[1:]),
     )
     write_text(target, json.dumps(results, indent=1, allow_nan=False) + "\n")
@@ -157,6 +161,17 @@ def counts(session: Session, stage: str) -> dict[str, int]:
         return {}
     names = session.read(stage, "particles").accepted().rows["rlnMicrographName"]
     return {str(name): int(count) for name, count in names.value_counts().items()}
+
+
+def recording(session: Session) -> dict[str, Any]:
+    """Return what import and motion found of how the session was recorded; null where they found nothing."""
+    files = {
+        "sources": session.stage("import") / SOURCES_FILE,
+        "camera": session.root / CAMERA_FOLDER / CAMERA_FACTS_FILE,
+    }
+    return {
+        name: json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None for name, path in files.items()
+    }
 
 
 def summary(results: Mapping[str, Any]) -> str:
