@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter, laplace
+from scipy.spatial.transform import Rotation
 
 from scherzer.physics.ctf import ctf
 from scherzer.physics.scattering import V_A2_PER_A, electron_scattering_factor_A, ice_potential_V
@@ -21,7 +22,7 @@ from scherzer.simulate.faults.ice_grains import BALL_A, FROST_A, frost, ice_ball
 from scherzer.simulate.faults.ice_lattice import CELL_A, SITES, reflections
 from scherzer.simulate.faults.maps import Nodes
 from scherzer.simulate.faults.phase import phase_only
-from scherzer.simulate.masks import BITS, mask_image, mask_table, write_mask
+from scherzer.simulate.masks import BITS, mask_image, write_mask
 from scherzer.simulate.plan import ExposurePlan, Fault
 from scherzer.simulate.settings import (
     IceSettings,
@@ -177,6 +178,27 @@ def test_diffracted_electrons_arrive_displaced_by_the_defocus() -> None:
     assert 0.97 < away.mean() < 1
     assert focus.max() < 1.005
     assert focus.mean() == pytest.approx(away.mean(), abs=0.01)
+
+
+def test_diffracted_electrons_go_along_their_reflection(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "scherzer.simulate.faults.crystalline."
+    upright = lambda rng, count: Rotation.identity(count)  # noqa: E731
+    monkeypatch.setattr(module + "reflections", lambda: (np.array([[1 / 3.9, 0.0, 0.004]]), np.array([1.7])))
+    monkeypatch.setattr(module + "_orientations", upright)
+    monkeypatch.setattr(module + "THROUGH_APERTURE", 0.0)
+    missing = -np.log(crystals(1, 8.0, shape=(400, 400)).arriving)
+    monkeypatch.setattr(module + "THROUGH_APERTURE", 1.0)
+    displaced = crystals(1, 8.0, 30000.0, (400, 400)).arriving - np.exp(-missing)
+    shift = round(WAVELENGTH_A * 30000 / 3.9 / 8)
+    back = {axis: [np.roll(displaced, side * shift, axis) for side in (1, -1)] for axis in (0, 1)}
+    # Each of the two beams takes a part along x and none along y.
+    inner = (slice(40, -40), slice(40, -40))
+    along, across = (
+        max(np.corrcoef(part[inner].ravel(), missing[inner].ravel())[0, 1] for part in back[axis]) for axis in (1, 0)
+    )
+    assert along > 0.4
+    assert across < 0.2
+    assert displaced[inner].mean() == pytest.approx(missing[inner].mean(), rel=0.15)
 
 
 def test_crystals_cover_all_or_some_of_the_field_and_are_known() -> None:
@@ -344,8 +366,6 @@ def test_masks_are_written_where_there_is_something(specimen, tmp_path: Path) ->
     assert found.mean() == pytest.approx(exposure.masks["carbon"].mean(), abs=0.01)
     write_mask(tmp_path / "b.mrc", simulate_exposure(plan(), specimen, CLEAN), CLEAN)
     assert not (tmp_path / "b.mrc").exists()
-    table = mask_table()
-    assert dict(zip(table["sczFault"], table["sczMaskValue"], strict=True)) == BITS
     assert sum(BITS.values()) < 128
 
 

@@ -153,7 +153,7 @@ def test_clumps_are_packed_and_known() -> None:
     clumps = np.zeros(FIELD, bool)
     clumps[300:600, 300:600] = True
     crowding = np.where(clumps, np.float32(0), np.float32(1))
-    particles = placed(SPARSE, replace(ROOM, clumps=clumps, crowding=crowding))
+    particles = placed(replace(SPARSE, adsorbed=0.5), replace(ROOM, clumps=clumps, crowding=crowding))
     x, y = particles.x_px + MARGIN, particles.y_px + MARGIN
     within = (x > 299) & (x < 600) & (y > 299) & (y < 600)
     assert (within == particles.clumped).all()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from scherzer.formats.mrc import write_mrc
@@ -46,11 +45,6 @@ def mask_image(masks: Mapping[str, NDArray[np.bool_]], pixel_size_A: float) -> t
         covered = np.add.reduceat(np.add.reduceat(mask, rows, axis=0, dtype=np.int32), columns, axis=1)
         result[2 * covered >= held] |= np.int8(BITS[kind])
     return result, side * pixel_size_A
-
-
-def mask_table() -> pd.DataFrame:
-    """Return the key to the masks: a kind a row, and its value."""
-    return pd.DataFrame({"sczFault": list(BITS), "sczMaskValue": list(BITS.values())})
 
 
 def write_mask(path: Path, exposure: Exposure, settings: SimulationSettings) -> None:

@@ -17,15 +17,15 @@ from scherzer.simulate.faults.maps import Float32Array, Nodes
 Array = NDArray[np.float64]
 
 # Width of grains (median, scatter of the logarithm, limits), from mosaics to plates that show bend contours.
-GRAIN_MEDIAN_A, GRAIN_SCATTER, GRAIN_A = 280.0, 0.5, (140.0, 900.0)
+GRAIN_MEDIAN_A, GRAIN_SCATTER, GRAIN_A = 280.0, 0.45, (140.0, 800.0)
 # A grain thins out towards its neighbours over this share of its width.
-ROUNDED = 0.15
+ROUNDED = 0.22
 # Grains whose c axis is within about this of the beam, and their share; the others lie in any orientation.
-FLAT_RAD, FLAT_SHARE = 0.12, 0.4
+FLAT_RAD, FLAT_SHARE = 0.035, (0.5, 1.0)
 # Bend of the film, and over which length; spread of orientations within a grain. Plausible values.
-BEND_RAD, BEND_LENGTH_A, MOSAIC_RAD = 0.015, 220.0, 0.020
+BEND_RAD, BEND_LENGTH_A, MOSAIC_RAD = 0.012, 220.0, 0.020
 # Share of the lattice's amplitude that disorder and beam damage leave. Plausible.
-ORDER = 0.8
+ORDER = 0.9
 # Share of the diffracted electrons that pass the objective aperture and fall on the image, displaced.
 THROUGH_APERTURE = 0.8
 # Scatter of thickness between grains, a share; height and width of the ridges where grains meet, A.
@@ -172,7 +172,8 @@ def _orientations(rng: np.random.Generator, count: int) -> Rotation:
         "z", rng.uniform(0, 2 * np.pi, (count, 1))
     )
     free = Rotation.random(count, rng=rng)
-    return Rotation.from_quat(np.where(rng.random(count)[:, None] < FLAT_SHARE, flat.as_quat(), free.as_quat()))
+    lies_flat = rng.random(count) < rng.uniform(*FLAT_SHARE)
+    return Rotation.from_quat(np.where(lies_flat[:, None], flat.as_quat(), free.as_quat()))
 
 
 def _rocking(wave: Array, volt: float, thickness_A: float) -> tuple[float, float]:
