@@ -102,7 +102,7 @@ def test_sums_are_micrographs_and_progress_is_told(tmp_path: Path) -> None:
 
 
 def test_a_session_without_particles_still_has_its_tables(tmp_path: Path) -> None:
-    simulate_session(tmp_path, replace(SMALL, micrographs=0))
+    simulate_session(tmp_path, read_preset("small", {**CHANGES, "micrographs": 1, "faults.empty": 1.0}))
     particles = read_star(tmp_path / "truth" / "particles.star")
     assert len(particles) == 0
     assert "rlnCoordinateX" in particles.rows

@@ -88,4 +88,6 @@ def prepare_simulated(
         complete(session, TRUTH, key)
     folder = root / ("movies" if simulation.exposure.output == "movies" else "micrographs")
     stated = yaml.safe_load((root / FACTS).read_text(encoding="utf-8"))
+    if "gain" in stated:
+        stated["gain"] = root / stated["gain"]
     return prepare(root, [str(folder)], stated)

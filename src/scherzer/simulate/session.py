@@ -15,11 +15,18 @@ from scherzer.formats.atomic import write_text
 from scherzer.formats.movie_writing import write_movie
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable, write_star
+from scherzer.simulate.detector import detector_named
 from scherzer.simulate.exposure import Exposure, simulate_exposure
-from scherzer.simulate.plan import plan_session
+from scherzer.simulate.masks import write_mask
+from scherzer.simulate.plan import ExposurePlan, plan_session
+from scherzer.simulate.sensor import Sensor, draw_sensor, write_sensor
 from scherzer.simulate.settings import SimulationSettings
-from scherzer.simulate.specimen import load_specimen
-from scherzer.simulate.truth import micrograph_rows, motion_csv, particle_rows, truth_tables
+from scherzer.simulate.specimen import Specimen, load_specimen
+from scherzer.simulate.truth import ExposureTruth, motion_csv, truth_of, truth_tables
+
+# Beyond two cores an exposure gains little; further cores make further exposures.
+CORES_PER_EXPOSURE = 2
+SUFFIXES = {"tiff": ".tif", "mrc": ".mrc", "eer": ".eer"}
 
 
 @dataclass(frozen=True)
@@ -65,65 +72,89 @@ def simulate_session(
     progress : callable, optional
         Called with the fraction done and a short message.
     workers : int
-        Exposures made at once; the result does not depend on it.
+        Processor cores to use; the result does not depend on it.
 
     Raises
     ------
     BadInput
-        If the model cannot be read.
+        If the model cannot be read, or the detector is not known.
     """
+    pixel_size_A = settings.microscope.pixel_size_A
+    detector_named(settings.detector.name)
     specimen = load_specimen(settings.specimen)
     plans = plan_session(settings)
-    exposures: list[Exposure] = []
-    files: list[Path] = []
-    with ThreadPoolExecutor(workers) as pool:
-        # No more exposures in flight than workers: each holds its movie in memory until it is written.
-        for start in range(0, len(plans), workers):
-            batch = plans[start : start + workers]
-            for exposure in pool.map(partial(simulate_exposure, specimen=specimen, settings=settings), batch):
-                files.append(_write_exposure(out, exposure, settings))
-                exposures.append(_without_frames(exposure))
-                if progress is not None:
-                    progress(len(files) / max(len(plans), 1), exposure.plan.name)
-    names = [file.relative_to(out).as_posix() for file in files]
-    micrographs, particles = truth_tables(
-        micrograph_rows(exposures, names), particle_rows(exposures, names, settings), settings
+    sensor = draw_sensor(settings)
+    make = partial(
+        _make,
+        out=out,
+        specimen=specimen,
+        settings=settings,
+        sensor=sensor,
+        threads=min(workers, CORES_PER_EXPOSURE),
     )
+    truths: list[ExposureTruth] = []
+    with ThreadPoolExecutor(max(1, workers // CORES_PER_EXPOSURE)) as pool:
+        for plan, truth in zip(plans, pool.map(make, plans), strict=True):
+            truths.append(truth)
+            if progress is not None:
+                progress(len(truths) / len(plans), plan.name)
+    tables = truth_tables(truths, settings)
+    for name, table in tables.items():
+        write_star(table, out / "truth" / f"{name}.star")
+    write_text(out / "truth" / "motion.csv", motion_csv(truths))
     map_file = out / "truth" / "map.mrc"
-    write_mrc(
-        map_file, specimen.map(settings.microscope.pixel_size_A).numpy(), settings.microscope.pixel_size_A, "volume"
-    )
-    write_star(micrographs, out / "truth" / "micrographs.star")
-    write_star(particles, out / "truth" / "particles.star")
-    write_text(out / "truth" / "motion.csv", motion_csv(exposures, names))
+    write_mrc(map_file, specimen.map(pixel_size_A).numpy(), pixel_size_A, "volume")
     acquisition = acquisition_facts(settings, specimen.radius_A)
+    if sensor is not None and settings.exposure.output == "movies":
+        gain, _ = write_sensor(out, sensor, pixel_size_A)
+        acquisition["gain"] = gain.relative_to(out).as_posix()
     write_text(out / "acquisition.yaml", yaml.safe_dump(acquisition, sort_keys=False))
-    return SimulatedSession(out, files, acquisition, micrographs, particles, map_file)
+    files = [out / truth.name for truth in truths]
+    return SimulatedSession(out, files, acquisition, tables["micrographs"], tables["particles"], map_file)
 
 
 def acquisition_facts(settings: SimulationSettings, radius_A: float) -> dict[str, float | str]:
     """Return what the user of a real session would know."""
-    facts: dict[str, float | str] = {
-        "pixel_size_A": settings.microscope.pixel_size_A,
-        "voltage_kV": settings.microscope.voltage_kV,
-        "cs_mm": settings.microscope.cs_mm,
-        "amplitude_contrast": settings.microscope.amplitude_contrast,
+    microscope = settings.microscope
+    return {
+        "pixel_size_A": microscope.pixel_size_A,
+        "voltage_kV": microscope.voltage_kV,
+        "cs_mm": microscope.cs_mm,
+        "amplitude_contrast": microscope.amplitude_contrast,
         "dose_per_frame_e_per_A2": settings.exposure.dose_per_frame_e_per_A2,
         "symmetry": settings.specimen.symmetry,
         "diameter_A": float(round(2 * radius_A)),
     }
-    return facts
 
 
-def _write_exposure(out: Path, exposure: Exposure, settings: SimulationSettings) -> Path:
-    if settings.exposure.output == "movies":
-        path = out / "movies" / f"{exposure.plan.name}.tif"
-        write_movie(path, exposure.frames, settings.microscope.pixel_size_A, len(exposure.frames))
-    else:
-        path = out / "micrographs" / f"{exposure.plan.name}.mrc"
-        write_mrc(path, exposure.frames[0].astype(np.int16), settings.microscope.pixel_size_A, "image")
-    return path
+def _make(
+    plan: ExposurePlan,
+    out: Path,
+    specimen: Specimen,
+    settings: SimulationSettings,
+    sensor: Sensor | None,
+    threads: int,
+) -> ExposureTruth:
+    """Make one exposure, write it and keep of it only its truth."""
+    exposure = simulate_exposure(plan, specimen, settings, sensor, threads)
+    name = _write_exposure(out, exposure, settings)
+    write_mask(out / "truth" / "masks" / f"{plan.name}.mrc", exposure, settings)
+    return truth_of(exposure, name, specimen, settings)
 
 
-def _without_frames(exposure: Exposure) -> Exposure:
-    return Exposure(exposure.plan, exposure.frames[:0], exposure.particles, exposure.track)
+def _write_exposure(out: Path, exposure: Exposure, settings: SimulationSettings) -> str:
+    plan, pixel_size_A = exposure.plan, settings.microscope.pixel_size_A
+    if settings.exposure.output == "sums":
+        name = f"micrographs/{plan.name}.mrc"
+        write_mrc(out / name, np.rint(next(exposure.frames)).astype(np.int16), pixel_size_A, "image")
+        return name
+    name = f"movies/{plan.name}{SUFFIXES[settings.exposure.format]}"
+    write_movie(
+        out / name,
+        exposure.frames,
+        pixel_size_A,
+        settings.exposure.frames,
+        settings.exposure.raw_frames_per_frame,
+        seed=settings.seed + plan.index,
+    )
+    return name

@@ -13,7 +13,7 @@ Range = tuple[float, float]
 
 # Every number with its unit and what can be simulated. A range is checked at both ends.
 LIMITS: dict[str, tuple[float, float, str]] = {
-    "micrographs": (0, 100_000, "number"),
+    "micrographs": (1, 100_000, "number"),
     "diameter_A": (20, 3000, "A"),
     "flexibility_A": (0, 20, "A"),
     "height_px": (128, 16384, "px"),
