@@ -59,7 +59,7 @@ def specimen() -> Specimen:
 def test_simulated_artefacts_are_named(
     specimen: Specimen, faults: tuple[Fault, ...], defocus_A: float, kind: str
 ) -> None:
-    plan = ExposurePlan(3, "x", faults, defocus_A + 100, defocus_A - 100, 0.4, 300.0)
+    plan = ExposurePlan(12, "x", faults, defocus_A + 100, defocus_A - 100, 0.4, 300.0)
     # The rings of ice lie at 3.6 A, which an image at 1.5 A/px reaches but not with room to see what lies beside.
     finer = replace(SETTINGS, microscope=replace(SETTINGS.microscope, pixel_size_A=1.3))
     settings = finer if "crystalline" in faults else SETTINGS
@@ -72,7 +72,7 @@ def test_simulated_artefacts_are_named(
 
 
 def test_strong_astigmatism_is_not_drift(specimen: Specimen) -> None:
-    plan = ExposurePlan(3, "x", (), 17000.0, 15500.0, 0.8, 300.0)
+    plan = ExposurePlan(12, "x", (), 17000.0, 15500.0, 0.8, 300.0)
     image = torch.from_numpy(next(simulate_exposure(plan, specimen, SETTINGS).frames).astype(np.float32))
     assert judge(measure(image, SETTINGS.microscope.optics), None).kind == "sound"
 
