@@ -8,17 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.spatial import cKDTree
 
 from scherzer.formats.models import Atoms
-from scherzer.fourier.filters import lowpass
-from scherzer.fourier.grids import centred_rfft2, real_radius
+from scherzer.fourier.grids import centred_rfft2
 from scherzer.fourier.slices import slice_table
-from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import from_euler, random_rotations
 from scherzer.physics.potential import potential_volume
-from scherzer.physics.scattering import DISPLACED_A3
-from scherzer.simulate.phantom import phantom_atoms
 from scherzer.simulate.settings import SpecimenSettings
 from scherzer.simulate.specimen import FRAGMENT_KINDS, load_specimen, project, specimen_of
 
@@ -32,50 +27,6 @@ def specimen():
 
 def images(specimen, rotations: torch.Tensor, offsets: torch.Tensor, box: int) -> torch.Tensor:
     return torch.fft.irfft2(project(specimen, rotations, offsets, box, PIXEL_A), s=(box, box))
-
-
-@pytest.mark.parametrize(("symmetry", "order"), [("C1", 1), ("D2", 4), ("O", 24), ("T", 12), ("I", 60)])
-def test_phantom_has_its_symmetry_and_a_proteins_density(symmetry: str, order: int) -> None:
-    atoms = phantom_atoms(symmetry, 100)
-    assert len(atoms) % order == 0
-    assert np.linalg.norm(atoms.positions_A, axis=1).max() <= 50
-    share = len(atoms) * DISPLACED_A3 / (4 / 3 * np.pi * 48**3)
-    assert 0.35 < share < 0.55
-    for operator in point_group(symmetry).double().numpy():
-        distances = cKDTree(atoms.positions_A).query(atoms.positions_A @ operator.T)[0]
-        assert distances.max() < 1e-3
-
-
-def test_phantom_is_not_a_shell_and_has_a_hand() -> None:
-    volume = potential_volume(phantom_atoms("O", 130), 56, 3.0)
-    smooth = lowpass(volume, 3.0, 25.0)
-    shells = real_radius(56, 3).round().long()
-    mean = torch.zeros(int(shells.max()) + 1).index_add_(0, shells.flatten(), smooth.flatten())
-    radial = (mean / torch.bincount(shells.flatten()))[shells]
-    angular = (smooth - radial).pow(2).sum() / smooth.pow(2).sum()
-    assert float(angular) > 0.2  # of apo-ferritin: about 0.05
-    odd = smooth[1:, 1:, 1:]
-    mirrored = torch.corrcoef(torch.stack((odd.flatten(), odd.flip(0).flatten())))[0, 1]
-    turned = torch.corrcoef(torch.stack((odd.flatten(), torch.rot90(odd, 1, (1, 2)).flatten())))[0, 1]
-    assert float(turned) > 0.999
-    assert float(mirrored) < 0.9
-
-
-def test_another_seed_is_another_protein_and_the_same_seed_the_same() -> None:
-    first, again, other = (phantom_atoms("D2", 80, seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.positions_A, again.positions_A)
-    assert first.positions_A.shape != other.positions_A.shape or not np.allclose(first.positions_A, other.positions_A)
-
-
-def test_phantom_has_detail_to_three_angstrom() -> None:
-    volume = potential_volume(phantom_atoms("C1", 60), 64, 1.25)
-    power = torch.fft.fftn(volume).abs().pow(2)
-    k = torch.fft.fftfreq(64, 1.25)
-    radius = (k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2).sqrt()
-    fine = power[(radius > 1 / 3.3) & (radius < 1 / 2.9)].mean()
-    middle = power[(radius > 1 / 6) & (radius < 1 / 5)].mean()
-    # Independent atoms with B = 30 A^2 would give exp(-B/2 (1/9.6 - 1/30)) f^2-ratio, about 0.1; a smooth blob nothing.
-    assert 0.02 < float(fine / middle) < 0.6
 
 
 def direct_projection(particle, rotation, offset_px, box: int, pixel_size_A: float) -> torch.Tensor:

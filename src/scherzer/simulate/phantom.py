@@ -7,43 +7,43 @@ and is not a shell: each asymmetric unit is a chain of lobes that reaches from n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from scherzer.formats.errors import BadInput
 from scherzer.formats.models import Atoms
 from scherzer.geometry.point_groups import point_group
 from scherzer.physics.scattering import DISPLACED_A3
-
-Points = NDArray[np.float64]
+from scherzer.simulate.packing import (
+    HelixAxis,
+    HelixPile,
+    Names,
+    Points,
+    Symmetry,
+    coil_elements,
+    helix_atoms,
+    pack_coil,
+)
 
 LOBES = 3
 LOBE_RADII = (0.42, 0.66, 0.86)  # distance of the lobes from the centre, in radii of the particle
 FILLED = 0.5  # share of the particle's sphere that protein takes
-HELIX_SPACING_A = 9.0
-CONTACT_A = 1.9
 SIDE_CHAIN_A = 6.0  # reach of a helix from its axis
 HELIX_TRIES = 3000
+COIL_BATCH = 2000
 B_FACTOR_A2 = 30.0
-# One residue of an alpha helix: element, radius (A), angle (degree), rise (A); side chains point outward.
-RESIDUE = (
-    ("N", 1.55, -28, -0.9),
-    ("C", 2.28, 0, 0.0),
-    ("C", 1.66, 26, 1.1),
-    ("O", 2.02, 22, 2.3),
-    ("C", 3.30, -14, -0.3),
-    ("C", 4.60, -8, 0.5),
-    ("C", 5.70, 4, -0.6),
-)
+FEWEST_ATOMS = 40  # of an asymmetric unit: five residues
+# Of what should be filled; with less, the lobes lie badly and others are tried.
+FILLED_ENOUGH, FILLED_BARELY = 0.65, 0.5
+ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
 class _Unit:
     """The asymmetric unit while it is being filled."""
 
-    group: Points  # (g, 3, 3)
+    symmetry: Symmetry
     lobes: Points  # (l, 3)
     lobe_radius_A: float
     radius_A: float
@@ -51,16 +51,6 @@ class _Unit:
     def contains(self, points: Points, margin_A: float = 0.0) -> NDArray[np.bool_]:
         near = np.linalg.norm(points[:, None] - self.lobes, axis=-1).min(1) < self.lobe_radius_A + margin_A
         return near & (np.linalg.norm(points, axis=-1) < self.radius_A)
-
-    def copies(self, points: Points) -> Points:
-        return np.einsum("gij,nj->gni", self.group, points).reshape(-1, 3)
-
-    def self_distance(self, points: Points) -> Points:
-        """Distance of each point to the nearest of its own symmetry copies, ``(n,)``."""
-        if len(self.group) == 1:
-            return np.full(len(points), np.inf)
-        copies = np.einsum("gij,nj->gni", self.group[1:], points)
-        return np.asarray(np.linalg.norm(copies - points, axis=-1).min(0))
 
 
 def phantom_atoms(symmetry: str, diameter_A: float, seed: int = 3) -> Atoms:
@@ -79,19 +69,54 @@ def phantom_atoms(symmetry: str, diameter_A: float, seed: int = 3) -> Atoms:
     -------
     Atoms
         The whole particle, centred on the origin.
+
+    Raises
+    ------
+    BadInput
+        If there is no such point group, or the diameter leaves no room for so many copies.
     """
-    rng = np.random.default_rng([seed, int(diameter_A)])
-    group = point_group(symmetry).double().numpy()
+    try:
+        group = Symmetry(point_group(symmetry).double().numpy())
+    except ValueError as error:
+        raise BadInput("symmetry", f"{symmetry!r} is unknown", "give C1, C2, ..., D2, D3, ..., T, O or I") from error
+    order = len(group.group)
+    least_A = 2 * (FEWEST_ATOMS * order * DISPLACED_A3 / (FILLED * 4 / 3 * np.pi)) ** (1 / 3) + 4
+    if not diameter_A >= least_A:
+        raise BadInput(
+            "diameter_A",
+            f"{diameter_A:g} A is too small for a phantom of symmetry {symmetry}",
+            f"give at least {np.ceil(least_A):.0f} A",
+        )
     radius_A = diameter_A / 2 - 2
-    lobe_radius_A = radius_A * (FILLED / len(group) / LOBES) ** (1 / 3)
+    wanted = int(FILLED * 4 / 3 * np.pi * radius_A**3 / order / DISPLACED_A3)
+    fullest: tuple[Points, Names] = np.zeros((0, 3)), np.zeros(0, "U2")
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([seed, int(diameter_A), *([attempt] if attempt else [])])
+        fullest = max(fullest, _fill(rng, group, radius_A, wanted), key=lambda filled: len(filled[0]))
+        if len(fullest[0]) >= FILLED_ENOUGH * wanted:
+            break
+    if len(fullest[0]) < FILLED_BARELY * wanted:
+        raise BadInput(
+            "diameter_A",
+            f"{diameter_A:g} A leaves no room for the {order} copies of symmetry {symmetry}",
+            "give a larger diameter or a lower symmetry",
+        )
+    return group.repeat(*fullest, B_FACTOR_A2)
+
+
+def _fill(rng: np.random.Generator, group: Symmetry, radius_A: float, wanted: int) -> tuple[Points, Names]:
+    """Return the atoms of an asymmetric unit and their elements."""
+    lobe_radius_A = radius_A * (FILLED / len(group.group) / LOBES) ** (1 / 3)
     unit = _Unit(group, _lobe_centres(rng, radius_A, lobe_radius_A), lobe_radius_A * 1.15, radius_A)
-    wanted = int(FILLED * 4 / 3 * np.pi * radius_A**3 / len(group) / DISPLACED_A3)
     positions, elements = _pack_helices(rng, unit, wanted)
-    coil = _pack_coil(rng, unit, positions, wanted - len(positions))
-    elements = np.concatenate((elements, rng.choice(["C", "N", "O"], len(coil), p=[0.64, 0.17, 0.19])))
-    everything = unit.copies(np.concatenate((positions, coil)))
-    count = len(everything)
-    return Atoms(everything, np.tile(elements, len(group)), np.full(count, B_FACTOR_A2), np.ones(count))
+
+    def draw(count: int) -> Points:
+        start = unit.lobes[rng.integers(LOBES, size=count)]
+        points = start + rng.uniform(-1, 1, (count, 3)) * unit.lobe_radius_A
+        return points[unit.contains(points)]
+
+    coil = pack_coil(group, draw, positions, wanted - len(positions), max(COIL_BATCH, wanted // 10))
+    return np.concatenate((positions, coil)), np.concatenate((elements, coil_elements(rng, len(coil))))
 
 
 def _lobe_centres(rng: np.random.Generator, radius_A: float, lobe_radius_A: float) -> Points:
@@ -105,69 +130,24 @@ def _lobe_centres(rng: np.random.Generator, radius_A: float, lobe_radius_A: floa
     return np.array(centres)
 
 
-def _pack_helices(rng: np.random.Generator, unit: _Unit, wanted: int) -> tuple[Points, NDArray[np.str_]]:
+def _pack_helices(rng: np.random.Generator, unit: _Unit, wanted: int) -> tuple[Points, Names]:
     """Place helices one after another wherever they touch neither each other nor a symmetry copy."""
-    axes = np.zeros((0, 3))
+    pile = HelixPile(unit.symmetry)
     atoms: list[Points] = []
     elements: list[str] = []
-    for _ in range(HELIX_TRIES):
+    for _ in range(max(HELIX_TRIES, wanted // 8)):
         if len(elements) > 0.75 * wanted:
             break
         residues = int(rng.integers(7, 20))
         centre = unit.lobes[rng.integers(LOBES)] + rng.normal(0, 0.5 * unit.lobe_radius_A, 3)
         direction = rng.normal(size=3)
         direction /= np.linalg.norm(direction)
-        axis = centre + np.linspace(-0.75, 0.75, residues)[:, None] * residues * direction
-        reach = np.linalg.norm(axis, axis=1).max() + SIDE_CHAIN_A
-        if reach > unit.radius_A or not unit.contains(axis, -2.0).all():
+        axis = HelixAxis(centre, direction, residues)
+        reach = np.linalg.norm(axis.points, axis=1).max() + SIDE_CHAIN_A
+        if reach > unit.radius_A or not unit.contains(axis.points, -2.0).all() or not pile.has_room(axis.points):
             continue
-        if unit.self_distance(axis).min() < HELIX_SPACING_A:
-            continue
-        others = unit.copies(axis)
-        # The copies come in the order of the group, the helix itself first.
-        if np.min(_distances(axis, np.concatenate((axes, others[len(axis) :])))) < HELIX_SPACING_A:
-            continue
-        axes = np.concatenate((axes, others))
-        positions, names = _helix(rng, axis, direction)
+        pile.add(axis.points)
+        positions, names = helix_atoms(rng, axis)
         atoms.append(positions)
         elements.extend(names)
     return (np.concatenate(atoms) if atoms else np.zeros((0, 3))), np.array(elements, dtype="U2")
-
-
-def _distances(points: Points, others: Points) -> Points:
-    """Distance of each point to the nearest of the others, infinite where there are none."""
-    return np.asarray(cKDTree(others).query(points)[0]) if len(others) else np.full(len(points), np.inf)
-
-
-def _helix(rng: np.random.Generator, axis: Points, direction: Points) -> tuple[Points, list[str]]:
-    """Return the atoms of a right-handed alpha helix along an axis of one point a residue."""
-    across = np.cross(direction, rng.normal(size=3))
-    across /= np.linalg.norm(across)
-    frame = np.stack((across, np.cross(direction, across), direction))
-    positions, names = [], []
-    for number, point in enumerate(axis):
-        for element, radius, angle, rise in RESIDUE:
-            turn = np.radians(100 * number + angle)
-            local = np.array([radius * np.cos(turn), radius * np.sin(turn), rise])
-            positions.append(point + local @ frame)
-            names.append(element)
-    return np.array(positions), names
-
-
-def _pack_coil(rng: np.random.Generator, unit: _Unit, taken: Points, wanted: int) -> Points:
-    """Fill the room that is left in the lobes with single atoms, none closer than a contact."""
-    kept = np.zeros((0, 3))
-    for _ in range(60):
-        if len(kept) >= wanted:
-            break
-        start = unit.lobes[rng.integers(LOBES, size=2000)]
-        points = start + rng.uniform(-1, 1, (2000, 3)) * unit.lobe_radius_A
-        points = points[unit.contains(points) & (unit.self_distance(points) > CONTACT_A)]
-        occupied = unit.copies(np.concatenate((taken, kept)))
-        if len(occupied):
-            points = points[_distances(points, occupied) > CONTACT_A]
-        copies = cKDTree(unit.copies(points))
-        near: Any = copies.query_ball_point(points, CONTACT_A)
-        first = [min(int(other) % len(points) for other in near[index]) == index for index in range(len(points))]
-        kept = np.concatenate((kept, points[np.array(first, dtype=bool)]))
-    return kept[: max(wanted, 0)]

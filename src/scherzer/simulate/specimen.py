@@ -16,6 +16,7 @@ from scherzer.physics.potential import potential_volume
 from scherzer.physics.scattering import Scatterers, scatterers
 from scherzer.physics.splatting import fine_box, kernel_correction, splat, to_coarse_rfft
 from scherzer.simulate.flexibility import draw_deformations, polynomial_terms
+from scherzer.simulate.membrane_phantom import membrane_atoms
 from scherzer.simulate.phantom import phantom_atoms
 from scherzer.simulate.settings import SpecimenSettings
 
@@ -84,6 +85,8 @@ def load_specimen(settings: SpecimenSettings) -> Specimen:
     """
     if settings.model is not None:
         atoms = read_atoms(settings.model, settings.chains, settings.assembly)
+    elif settings.phantom == "membrane":
+        atoms = membrane_atoms(settings.symmetry, settings.diameter_A)
     else:
         atoms = phantom_atoms(settings.symmetry, settings.diameter_A)
     return specimen_of(atoms, settings.flexibility_A)
