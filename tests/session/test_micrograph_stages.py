@@ -6,17 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from scherzer.formats.mrc import read_mrc_header
 from scherzer.formats.star import read_star
+from scherzer.physics.ctf import electron_wavelength_A
 from scherzer.session.demo import prepare_simulated
 from scherzer.session.folder import Session
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages import contrast, ctf, extract, import_, motion, pick
 from scherzer.session.stages.context import Context
+from scherzer.session.stages.particle_sets import load_particles
 from scherzer.session.workers import Workers
 from scherzer.simulate.presets import read_preset
 
+OTHER_KV = 306
 STAGES = (import_, motion, ctf, contrast, pick, extract)
 
 
@@ -39,6 +43,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, Session
         },
     )
     session, settings = prepare_simulated(tmp_path_factory.mktemp("tiny"), simulation, 1)
+    # One exposure has a voltage of its own, so near the true one that its defocus hardly changes.
+    for movie, kV in zip(sorted((session.root / "movies").iterdir()), (OTHER_KV, 300, 300), strict=True):
+        movie.with_suffix(".xml").write_text(
+            f"<MicroscopeImage><microscopeData><gun><AccelerationVoltage>{kV}e3</AccelerationVoltage></gun>"
+            "</microscopeData></MicroscopeImage>"
+        )
     run_stages(session, settings)
     return session, settings
 
@@ -85,6 +95,23 @@ def test_extracted_particles_have_both_halves_and_their_images(finished: tuple[S
     for stack in particles.rows["rlnImageName"].str.split("@").str[1].unique():
         count = read_mrc_header(session.absolute(stack)).shape[0]
         assert count == particles.rows["rlnImageName"].str.endswith(stack).sum()
+
+
+def test_two_optics_groups_go_through_all_stages_and_keep_their_wavelengths(
+    finished: tuple[Session, SessionSettings],
+) -> None:
+    session, _ = finished
+    for stage in ("import", "motion", "ctf", "contrast", "pick"):
+        table = session.read(stage)
+        assert table.rows["rlnOpticsGroup"].tolist() == [1, 2, 2]
+        assert table.optics["rlnVoltage"].tolist() == [OTHER_KV, 300.0]
+    particles = session.read("extract", "particles")
+    assert set(particles.rows["rlnOpticsGroup"]) == {1, 2}
+    # What 2D classification and refinement take.
+    wavelengths = load_particles(session, particles).ctf.wavelength_A
+    first = torch.tensor((particles.rows["rlnOpticsGroup"] == 1).to_numpy())
+    assert torch.allclose(wavelengths[first], electron_wavelength_A(OTHER_KV), atol=1e-6)
+    assert torch.allclose(wavelengths[~first], electron_wavelength_A(300.0), atol=1e-6)
 
 
 def test_a_second_run_repeats_nothing_and_a_changed_setting_only_what_depends_on_it(
