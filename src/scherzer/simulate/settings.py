@@ -194,7 +194,7 @@ class ParticleSettings(_Limited):
     Attributes
     ----------
     per_micrograph : int
-        Wanted; fewer where they do not fit.
+        Mean number; fewer where they do not fit.
     closest_diameters : float
         Smallest distance between centres.
     broken : float
