@@ -146,7 +146,9 @@ def _write_exposure(out: Path, exposure: Exposure, settings: SimulationSettings)
     plan, pixel_size_A = exposure.plan, settings.microscope.pixel_size_A
     if settings.exposure.output == "sums":
         name = f"micrographs/{plan.name}.mrc"
-        write_mrc(out / name, np.rint(next(exposure.frames)).astype(np.int16), pixel_size_A, "image")
+        counts = np.rint(next(exposure.frames))
+        kind = np.int16 if counts.max() <= np.iinfo(np.int16).max else np.float32
+        write_mrc(out / name, counts.astype(kind), pixel_size_A, "image")
         return name
     name = f"movies/{plan.name}{SUFFIXES[settings.exposure.format]}"
     write_movie(
