@@ -47,39 +47,49 @@ def splat(points: Tensor, weights: Tensor, fine: int) -> Tensor:
         ``(c, fine, ..., fine)`` with d axes, the last being x. A point at 0 is at index 0.
     """
     dimensions, channels = points.shape[1], weights.shape[1]
-    total = np.zeros((fine**dimensions, channels), np.float32)
+    # Grids are wider by the kernel and then folded, which is faster than to wrap every neighbour.
+    side = fine + WIDTH - 1
+    sums = np.zeros((side**dimensions, channels), np.float32)
     chunk = CHUNK_TAPS // WIDTH**dimensions
     for start in range(0, len(points), chunk):
-        spread = _spreading_matrix(points[start : start + chunk].numpy(), fine)
-        total += spread @ weights[start : start + chunk].numpy()
-    return torch.from_numpy(total).reshape((fine,) * dimensions + (channels,)).movedim(-1, 0).contiguous()
+        spread = _spreading_matrix(points[start : start + chunk].numpy(), fine, side)
+        sums += spread @ weights[start : start + chunk].numpy()
+    grids = torch.from_numpy(sums).reshape((side,) * dimensions + (channels,)).movedim(-1, 0)
+    for axis in range(1, dimensions + 1):
+        grids.narrow(axis, 0, WIDTH - 1).add_(grids.narrow(axis, fine, WIDTH - 1))
+        grids = grids.narrow(axis, 0, fine)
+    return grids.contiguous()
 
 
-def _spreading_matrix(points: NDArray[np.float32], fine: int) -> Any:
-    """Return the sparse matrix ``(fine^d, p)`` that adds weighted points to a grid."""
+def _spreading_matrix(points: NDArray[np.float32], fine: int, side: int) -> Any:
+    """Return the sparse matrix ``(side^d, p)`` that adds weighted points to a grid."""
     count, dimensions = points.shape
-    where, size = (
-        np.zeros((1, count), np.int32 if fine**dimensions < 2**31 else np.int64),
-        np.ones((1, count), np.float32),
-    )
+    where = np.zeros((1, count), np.int32 if side**dimensions < 2**31 else np.int64)
+    size = np.ones((1, count), np.float32)
     # The points run along the last axis: short inner loops would take most of the time.
     for axis in reversed(range(dimensions)):
         index, taps = _taps(points[:, axis], fine)
-        where = (where[:, None] * where.dtype.type(fine) + index).reshape(-1, count)
+        where = (where[:, None] * where.dtype.type(side) + index).reshape(-1, count)
         size = (size[:, None] * taps).reshape(-1, count)
     columns = np.arange(count + 1, dtype=where.dtype) * len(size)
-    return csc_array((size.T.ravel(), where.T.ravel(), columns), shape=(fine**dimensions, count))
+    return csc_array((size.T.ravel(), where.T.ravel(), columns), shape=(side**dimensions, count))
 
 
 def _taps(position: NDArray[np.float32], fine: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the neighbours along one axis, ``(WIDTH, p)``, and the kernel there."""
     first = np.floor(position) - (WIDTH // 2 - 1)
     steps = np.arange(WIDTH, dtype=np.int32)[:, None]
-    offset = ((position - first) - steps.astype(np.float32)) * np.float32(2 / WIDTH)
-    inside = np.maximum(1 - offset * offset, np.float32(0))
-    kernel = np.exp(np.float32(BETA) * (np.sqrt(inside) - 1))
-    wrapped = np.arange(fine + WIDTH, dtype=np.int32) % fine
-    return wrapped[first.astype(np.int32) % fine + steps], kernel
+    # In place, since memory takes longer than arithmetic.
+    kernel = (position - first) - steps.astype(np.float32)
+    kernel *= np.float32(2 / WIDTH)
+    kernel *= kernel
+    np.subtract(1, kernel, out=kernel)
+    np.maximum(kernel, 0, out=kernel)
+    np.sqrt(kernel, out=kernel)
+    kernel -= 1
+    kernel *= np.float32(BETA)
+    np.exp(kernel, out=kernel)
+    return first.astype(np.int32) % np.int32(fine) + steps, kernel
 
 
 def to_coarse_rfft(grids: Tensor, box: int, dimensions: int) -> Tensor:
