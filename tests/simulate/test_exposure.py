@@ -11,9 +11,15 @@ import torch
 
 from scherzer.physics.ctf import ctf
 from scherzer.physics.dose import mean_survival
-from scherzer.simulate.detector import detector_named
+from scherzer.simulate.detector import detector_named, signal_transfer
 from scherzer.simulate.exposure import simulate_exposure
-from scherzer.simulate.ice import aperture_mean_free_path_A
+from scherzer.simulate.ice import (
+    aperture_mean_free_path_A,
+    inelastic_mean_free_path_A,
+    slab_spectrum,
+    water_noise_density,
+)
+from scherzer.simulate.lens import Lens
 from scherzer.simulate.plan import ExposurePlan, Fault
 from scherzer.simulate.sensor import draw_sensor
 from scherzer.simulate.settings import IceSettings, MicroscopeSettings, SimulationSettings, SpecimenSettings
@@ -117,6 +123,30 @@ def test_ice_alone_shows_thon_rings_at_the_true_defocus(specimen: Specimen) -> N
     }
     assert max(scores, key=lambda defocus: scores[defocus]) == 9000.0
     assert scores[9000.0] > 0.4
+
+
+def test_the_noise_of_ice_in_an_image_has_the_energy_that_the_formulas_give(specimen: Specimen) -> None:
+    # So many electrons that those hardly add noise, and water that keeps still.
+    settings = changed(
+        microscope={"height_px": 512, "width_px": 512, "pixel_size_A": 1.2, "cs_mm": 0.0},
+        ice={"water_motion_A2_per_e": 0.0},
+        exposure={"dose_e_per_A2": 9000.0},
+        detector={"dose_rate_e_per_px_s": 0.02},
+    )
+    image = frames_of(specimen, settings, plan("empty", thickness_A=500.0))[0].astype(float)
+    k = np.hypot(np.fft.fftfreq(512, 1.2)[:, None], np.fft.fftfreq(512, 1.2))
+    ring = (k > 1 / 4.2) & (k < 1 / 3.3)
+    found = (np.abs(np.fft.fft2(image / image.mean())) ** 2)[ring].sum() / image.size**2
+    radius = torch.from_numpy(k[ring])
+    lens = Lens(settings.microscope, plan().parameters(settings))
+    constant, slope = slab_spectrum(radius, lens.wavelength_A, 500.0)
+    chi = np.pi * lens.wavelength_A * radius**2 * 15000 + np.arcsin(0.07)
+    camera = signal_transfer(detector_named("K2"), radius, 1.2)
+    power = water_noise_density(radius, 500.0) * (lens.contrast_per_V_A(radius) * camera) ** 2
+    sharp = np.exp(-500 / inelastic_mean_free_path_A(300.0))
+    expected = float((power * (constant + slope * torch.sin(chi) ** 2)).sum()) / (512 * 1.2) ** 2 * sharp**2
+    expected += ring.mean() / image.mean()
+    assert found == pytest.approx(expected, rel=0.05)
 
 
 def test_contrast_grows_with_defocus_and_falls_with_ice(specimen: Specimen) -> None:

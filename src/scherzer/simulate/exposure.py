@@ -17,6 +17,7 @@ from scherzer.simulate.drift import Track, draw_bad_track, draw_track
 from scherzer.simulate.faults import FaultObject, FieldFaults, field_faults
 from scherzer.simulate.field import Array, ComplexArray, FieldGrid, field_grid
 from scherzer.simulate.ice import thickness_map, transmission
+from scherzer.simulate.illumination import illumination
 from scherzer.simulate.image_formation import Contrast, form_contrast, particle_fields
 from scherzer.simulate.lens import Lens
 from scherzer.simulate.placement import Placement, Room, place_particles
@@ -87,7 +88,7 @@ def simulate_exposure(
         Processor cores to use.
     """
     # One stream a matter, so that a change of one (more frames, say) leaves the others as they were.
-    streams = np.random.SeedSequence(settings.seed, spawn_key=(1, plan.index)).spawn(7)
+    streams = np.random.SeedSequence(settings.seed, spawn_key=(1, plan.index)).spawn(8)
     place, film, move, spoil, shapes, ice = (np.random.default_rng(stream) for stream in streams[:6])
     microscope = settings.microscope
     lens = Lens(microscope, plan.parameters(settings))
@@ -101,8 +102,10 @@ def simulate_exposure(
     track = _track(move, plan, settings)
     film_at_particles_A = film_A[_nearest(particles.y_px, grid, 0), _nearest(particles.x_px, grid, 1)]
     camera = _Camera(settings, sensor, _in_the_way_A(grid, settings, film_A, faults), streams[6])
+    image_px = (microscope.height_px, microscope.width_px)
+    camera.receive(illumination(np.random.default_rng(streams[7]), image_px, microscope.illumination_slope))
     if faults.arriving is not None:
-        camera.diffract(grid.cut(faults.arriving, microscope.height_px, microscope.width_px))
+        camera.receive(grid.cut(faults.arriving, *image_px))
     white = np.sqrt(np.multiply(film_A, np.float32(1 / plan.thickness_A), out=film_A), out=film_A)
     with thread_pool(threads) as pool:
         still = pool.submit(_still, grid, faults)
@@ -198,9 +201,9 @@ class _Camera:
         self._is_sum = exposure.output == "sums"
         self._bright, self._sharp = transmission(film_A, microscope.voltage_kV, microscope.energy_filter)
 
-    def diffract(self, arriving: Array) -> None:
-        """Let Bragg diffraction change the electrons that arrive by a factor."""
-        self._bright = self._bright * arriving
+    def receive(self, arriving: Array) -> None:
+        """Let an uneven beam, or Bragg diffraction, change the electrons that arrive by a factor."""
+        self._bright *= arriving
 
     def transfer(self, k: Tensor, pixel_size_A: float) -> Tensor:
         """What the camera leaves of a spatial frequency."""
@@ -229,12 +232,13 @@ def _frames(
     threads: int,
 ) -> Iterator[NDArray[Any]]:
     """Make the frames, or their sum; with several threads, each while its predecessors are counted and written."""
+    if settings.exposure.output == "sums":
+        with thread_pool(threads) as pool:
+            total = record_sum(pool, ice, contrast, recording, settings.exposure.aligned)
+            counts = camera.count(pool, 0, recording.grid, total)
+        yield counts
+        return
     with thread_pool(threads) as pool:
-        images: Iterator[Array]
-        if settings.exposure.output == "sums":
-            images = iter([record_sum(pool, ice, contrast, recording, settings.exposure.aligned)])
-        else:
-            images = record_frames(pool, ice, contrast, recording)
-            images = one_ahead(images) if threads > 1 else images
-        for number, image in enumerate(images):
+        images = record_frames(pool, ice, contrast, recording)
+        for number, image in enumerate(one_ahead(images) if threads > 1 else images):
             yield camera.count(pool, number, recording.grid, image)
