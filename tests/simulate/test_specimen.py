@@ -76,6 +76,16 @@ def test_projections_equal_the_direct_sum_over_atoms(small, pixel_size_A: float)
             assert relative_error(found[number], expected, box, low, high) < 0.01
 
 
+def test_contrast_scales_projections_fragments_and_map_alike(small) -> None:
+    pale = specimen_of(small.atoms, contrast=0.6)
+    box = small.box_px(PIXEL_A)
+    rotations, offsets = random_rotations(2, np.random.default_rng(3)), torch.zeros(2, 2)
+    for found, whole in ((pale, small), (pale.fragment(1), small.fragment(1))):
+        full = project(whole, rotations, offsets, box, PIXEL_A)
+        torch.testing.assert_close(project(found, rotations, offsets, box, PIXEL_A), 0.6 * full)
+    torch.testing.assert_close(pale.map(PIXEL_A), 0.6 * small.map(PIXEL_A))
+
+
 def test_parseval_of_a_projection(small) -> None:
     # The energy of the image is that of the structure factors, which are summed without any grid.
     box, pixel_size_A = small.box_px(2.5), 2.5

@@ -16,6 +16,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "micrographs": (1, 100_000, "number"),
     "diameter_A": (20, 3000, "A"),
     "flexibility_A": (0, 20, "A"),
+    "contrast": (0.1, 1.5, "a factor"),
     "height_px": (128, 16384, "px"),
     "width_px": (128, 16384, "px"),
     "pixel_size_A": (0.3, 10, "A"),
@@ -29,6 +30,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "b_factor_A2": (0, 1000, "A2"),
     "defocus_um": (0, 20, "um of underfocus"),
     "astigmatism_A": (0, 10_000, "A"),
+    "illumination_slope": (0, 0.5, "a fraction of the mean"),
     "thickness_A": (20, 10_000, "A"),
     "wedge": (0, 1, "a fraction of the thickness"),
     "meniscus": (0, 1, "a fraction of the thickness"),
@@ -95,6 +97,8 @@ class SpecimenSettings(_Limited):
         Diameter of the phantom; of the particle where there is a model.
     flexibility_A : float
         Root mean square displacement of the atoms by smooth random deformations, one a particle.
+    contrast : float
+        Projected potential above ice, relative to that of neutral, unbound atoms.
     """
 
     model: Path | None = None
@@ -104,6 +108,7 @@ class SpecimenSettings(_Limited):
     symmetry: str = "O"
     diameter_A: float = 130.0
     flexibility_A: float = 0.0
+    contrast: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ class MicroscopeSettings(_Limited):
         Range of the underfocus; it is covered evenly, in random order.
     astigmatism_A : float
         Standard deviation of the difference between the two defoci.
+    illumination_slope : float
+        Typical change of the illumination from one side of the image to the other, relative to its mean.
     """
 
     height_px: int = 1024
@@ -148,6 +155,7 @@ class MicroscopeSettings(_Limited):
     energy_filter: bool = False
     defocus_um: Range = (0.5, 2.6)
     astigmatism_A: float = 120.0
+    illumination_slope: float = 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()

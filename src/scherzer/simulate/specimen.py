@@ -42,12 +42,15 @@ class Specimen:
         Distance of the outermost atom from the centre.
     flexibility_A : float
         Root mean square displacement of the atoms from particle to particle.
+    contrast : float
+        Factor of the potential above ice.
     """
 
     atoms: Atoms
     scatterers: Scatterers
     radius_A: float
     flexibility_A: float = 0.0
+    contrast: float = 1.0
 
     def box_px(self, pixel_size_A: float, room_A: float = 0.0) -> int:
         """Even box, fast to transform, that holds the particle in every orientation with some room on every side."""
@@ -72,7 +75,7 @@ class Specimen:
 
     def map(self, pixel_size_A: float) -> Tensor:
         """Return the potential above ice, V, as ``(b, b, b)`` in a box twice the particle's radius and margins."""
-        return potential_volume(self.atoms, self.box_px(pixel_size_A), pixel_size_A)
+        return self.contrast * potential_volume(self.atoms, self.box_px(pixel_size_A), pixel_size_A)
 
 
 def load_specimen(settings: SpecimenSettings) -> Specimen:
@@ -89,13 +92,13 @@ def load_specimen(settings: SpecimenSettings) -> Specimen:
         atoms = membrane_atoms(settings.symmetry, settings.diameter_A)
     else:
         atoms = phantom_atoms(settings.symmetry, settings.diameter_A)
-    return specimen_of(atoms, settings.flexibility_A)
+    return specimen_of(atoms, settings.flexibility_A, settings.contrast)
 
 
-def specimen_of(atoms: Atoms, flexibility_A: float = 0.0) -> Specimen:
+def specimen_of(atoms: Atoms, flexibility_A: float = 0.0, contrast: float = 1.0) -> Specimen:
     """Make a specimen of atoms; its centre is their centre of mass."""
     particle = scatterers(atoms)
-    return Specimen(atoms, particle, float(particle.positions_A.norm(dim=1).max()), flexibility_A)
+    return Specimen(atoms, particle, float(particle.positions_A.norm(dim=1).max()), flexibility_A, contrast)
 
 
 @lru_cache(maxsize=4 * FRAGMENT_KINDS)
@@ -145,6 +148,7 @@ def project(
     """
     particle, fine = specimen.scatterers, fine_box(box)
     weights, curves = _common(particle, box, pixel_size_A)
+    curves = specimen.contrast * curves
     # The rotation's columns are the image's axes in the specimen, so a scalar product gives image coordinates.
     axes = rotations[:, :, :2] * (fine / box / pixel_size_A)
     if deformations is None:
