@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from scherzer.physics.ctf import ctf
-from scherzer.physics.dose import mean_survival
+from scherzer.physics.dose import critical_dose_e_per_A2, mean_survival
 from scherzer.simulate.detector import detector_named, signal_transfer
 from scherzer.simulate.exposure import simulate_exposure
 from scherzer.simulate.ice import (
     aperture_mean_free_path_A,
     inelastic_mean_free_path_A,
+    mean_power,
     slab_spectrum,
     water_noise_density,
 )
 from scherzer.simulate.lens import Lens
 from scherzer.simulate.plan import ExposurePlan, Fault
+from scherzer.simulate.ring_power import RING_PER_A, ring_frequencies
 from scherzer.simulate.sensor import draw_sensor
 from scherzer.simulate.settings import IceSettings, MicroscopeSettings, SimulationSettings, SpecimenSettings
 from scherzer.simulate.specimen import Specimen, load_specimen
@@ -189,6 +191,51 @@ def test_signal_to_noise_is_proportional_to_dose(specimen: Specimen) -> None:
         ratios.append(between_frames(frames_of(specimen, settings).astype(float), 80, 40))
     left = [float(mean_survival(torch.tensor(1 / 52), 0, dose_e_per_A2, 300.0)) for dose_e_per_A2 in (6.0, 24.0)]
     assert ratios[1] / ratios[0] == pytest.approx(4 * (left[1] / left[0]) ** 2, rel=0.12)
+
+
+def band_power(image: np.ndarray, low_A: float, high_A: float) -> float:
+    """Variance of an image, relative to its mean, that lies in a band."""
+    k = np.hypot(np.fft.fftfreq(image.shape[0], 2.0)[:, None], np.fft.fftfreq(image.shape[1], 2.0))
+    inside = (k > 1 / low_A) & (k < 1 / high_A)
+    return float((np.abs(np.fft.fft2(image / image.mean())) ** 2)[inside].sum() / image.size**2)
+
+
+def test_a_sum_of_frames_that_were_not_aligned_is_smeared(specimen: Specimen) -> None:
+    powers = []
+    for aligned in (True, False):
+        settings = changed(
+            exposure={"frames": 40, "drift_A": 100.0, "aligned": aligned}, particles={"per_micrograph": 30}
+        )
+        powers.append(band_power(frames_of(specimen, settings)[0].astype(float), 60, 20))
+    assert powers[1] < 0.7 * powers[0]
+
+
+def test_damaged_particles_keep_scattering(specimen: Specimen) -> None:
+    low_A, high_A, dose_e_per_A2 = 22.0, 12.0, 150.0
+    settings = changed(
+        microscope={"height_px": 512, "width_px": 512},
+        exposure={"dose_e_per_A2": dose_e_per_A2},
+        particles={"per_micrograph": 80, "broken": 0.0},
+        detector={"dose_rate_e_per_px_s": 0.02},
+    )
+    exposure = simulate_exposure(plan(thickness_A=150.0), specimen, settings)
+    empty = frames_of(specimen, settings, plan("empty", thickness_A=150.0))[0].astype(float)
+    found = band_power(next(exposure.frames).astype(float), low_A, high_A) - band_power(empty, low_A, high_A)
+    # What the structure that is left would give, with the mean of the CTF's square over its oscillations.
+    k = ring_frequencies(2.0)
+    band = (k > 1 / low_A) & (k < 1 / high_A)
+    transfer = Lens(settings.microscope, plan().parameters(settings)).contrast_per_V_A(k)
+    transfer *= signal_transfer(detector_named("K2"), k, 2.0) * np.exp(-150 / inelastic_mean_free_path_A(300.0))
+    inside = exposure.particles.inside(512, 512)
+    views = exposure.power[inside].sum(0) * 2.0**4 * transfer**2 / 2 * 2 * np.pi * k * RING_PER_A / (512 * 2.0) ** 2
+
+    def of(left: torch.Tensor) -> float:
+        return float((views * left)[band].sum())
+
+    structure = of(mean_survival(k, 0, dose_e_per_A2, 300.0) ** 2)
+    atoms = of(mean_power(dose_e_per_A2 / (2 * critical_dose_e_per_A2(k, 300.0))))
+    assert atoms > 2.5 * structure
+    assert found == pytest.approx(atoms, rel=0.25)
 
 
 def test_radiation_takes_fine_detail_first(specimen: Specimen) -> None:
