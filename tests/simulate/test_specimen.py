@@ -22,7 +22,7 @@ PIXEL_A = 2.5
 
 @pytest.fixture(scope="module")
 def specimen():
-    return load_specimen(SpecimenSettings(symmetry="C3", diameter_A=90))
+    return load_specimen(SpecimenSettings(symmetry="C3", diameter_A=90, contrast=1.0))
 
 
 def images(specimen, rotations: torch.Tensor, offsets: torch.Tensor, box: int) -> torch.Tensor:

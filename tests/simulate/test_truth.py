@@ -27,6 +27,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> SimulatedSession:
         {
             "micrographs": 2,
             "specimen.symmetry": "D2",
+            "specimen.contrast": 1.0,
             "microscope.height_px": 512,
             "microscope.width_px": 512,
             "microscope.pixel_size_A": 2.0,

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from scherzer.simulate.faults.maps import Float32Array, Nodes, slice_near
 
-# Diameters of frost, A; of contamination (median, scatter of the logarithm, limits): plausible values, from
-# micrographs labelled as contaminated.
-FROST_A = (60.0, 180.0)
+# Diameters of frost, A, as on micrographs of apo-ferritin (EMPIAR-10146); of contamination (median, scatter of the
+# logarithm, limits): plausible values, from micrographs labelled as contaminated.
+FROST_A = (100.0, 250.0)
 BALL_MEDIAN_A, BALL_SCATTER, BALL_A = 520.0, 0.65, (300.0, 4000.0)
 # Grains in each um^2 of a micrograph that is called contaminated, at least this many in a field.
 BALLS_PER_UM2, FEWEST_BALLS = 55.0, 3
-# Share of the grains that settle against one before them.
-IN_CHAINS = 0.3
+# Share of the grains that settle against one before them, and of the grains of frost that lie near one.
+IN_CHAINS, FROST_NEAR = 0.3, 0.5
+# How near, A: standard deviation along each axis.
+NEAR_A = 300.0
 # Corners of grains are the sharper, the more.
 ROUNDING = 10
 # Share of the grains with straight sides.
@@ -31,7 +33,7 @@ Circle = tuple[float, float, float]
 def frost(
     rng: np.random.Generator, shape: tuple[int, int], pixel_size_A: float, per_um2: float
 ) -> tuple[Float32Array, list[Circle]]:
-    """Draw small round grains of frost.
+    """Draw small round grains of frost, many of them in groups.
 
     Parameters
     ----------
@@ -53,10 +55,13 @@ def frost(
     """
     height_A, width_A = shape[0] * pixel_size_A, shape[1] * pixel_size_A
     heights, nodes = np.zeros(shape, np.float32), Nodes.over(shape, pixel_size_A)
-    grains = [
-        (rng.uniform(0, height_A), rng.uniform(0, width_A), rng.uniform(*FROST_A) / 2)
-        for _ in range(rng.poisson(per_um2 * height_A * width_A * 1e-8))
-    ]
+    grains: list[Circle] = []
+    for _ in range(rng.poisson(per_um2 * height_A * width_A * 1e-8)):
+        place_A = rng.uniform(0, height_A), rng.uniform(0, width_A)
+        if grains and rng.random() < FROST_NEAR:
+            other = grains[rng.integers(len(grains))]
+            place_A = other[0] + rng.normal(0, NEAR_A), other[1] + rng.normal(0, NEAR_A)
+        grains.append((*place_A, rng.uniform(*FROST_A) / 2))
     for grain in grains:
         _pile(heights, nodes, grain, _round_outline(rng), 2 * grain[2] * rng.uniform(0.4, 1.0), 2.0)
     return heights, grains
