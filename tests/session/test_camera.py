@@ -103,6 +103,15 @@ def test_corrected_movies_and_a_foreign_reference_are_told(tmp_path: Path) -> No
     assert "is it the reference of this camera and mode?" in outcome.notes[0]
 
 
+def test_with_too_few_electrons_the_reference_is_used_as_given_and_the_doubt_is_told(tmp_path: Path) -> None:
+    gain = gain_of()
+    folder = movies(tmp_path / "data", 0.001 / turned(gain, 2, 0))
+    write_mrc(tmp_path / "ref.mrc", gain, 1.0)
+    session, outcome = run(tmp_path / "s", folder, gain=tmp_path / "ref.mrc")
+    assert outcome.notes[0].startswith("how the gain reference lies on the frames cannot be told (the likeliest")
+    np.testing.assert_array_equal(read_mrc(session.root / "camera" / "gain.mrc").data, gain)
+
+
 def test_a_missing_reference_is_noticed_and_clean_movies_need_no_word(tmp_path: Path) -> None:
     _, outcome = run(tmp_path / "s", movies(tmp_path / "raw", 1 / gain_of()))
     assert outcome.notes[0].startswith("pixels deviate alike in all movies, by 5.")

@@ -186,7 +186,7 @@ def _micrographs(root: Path, results: Record, missing: dict[str, str]) -> list[M
     if len(records) == len(rows):
         # results.json keeps the table's order; two folders may hold exposures of one name.
         return [_located(root, record, row) for record, row in zip(records, _rows(rows), strict=True)]
-    by_stem = {Path(str(name)).stem: row for name, row in zip(_names(rows), _rows(rows), strict=True)}
+    by_stem = dict(zip(_stems(rows), _rows(rows), strict=True))
     return [_located(root, record, by_stem.get(Path(str(record.get("name", ""))).stem, {})) for record in records]
 
 
@@ -206,10 +206,13 @@ def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
-def _names(rows: pd.DataFrame) -> list[str]:
+def _stems(rows: pd.DataFrame) -> list[str]:
+    """Return the session's own names, or the files' names without ending where a table has none."""
+    if "sczName" in rows:
+        return [str(name) for name in rows["sczName"]]
     for column in ("rlnMicrographName", "rlnMicrographMovieName"):
         if column in rows:
-            return [str(name) for name in rows[column]]
+            return [Path(str(name)).stem for name in rows[column]]
     return [""] * len(rows)
 
 

@@ -99,13 +99,14 @@ def find_camera(session: Session, table: StarTable, settings: SessionSettings, c
         (folder / FACTS_FILE).unlink(missing_ok=True)
         return Camera()
     given = settings.acquisition
-    step = max(1, len(movies) // max(1, settings.camera.movies))
-    chosen = tuple(movies[::step][: max(1, settings.camera.movies)])
+    places = np.linspace(0, len(movies) - 1, min(len(movies), max(1, settings.camera.movies))).round().astype(int)
+    chosen = tuple(movies[place] for place in places)
     files = (*chosen, *(Path(name) for name in (given.gain, given.defects) if name is not None))
     job = Job("camera", {"movies": len(chosen), "pixel_size_A": given.pixel_size_A}, files)
     task = CameraTask(
         (given.gain, given.gain_rotation, given.gain_flip, given.defects), settings.exposures.eer, settings.camera
     )
+    context.progress(0.0, "the camera's pixels")
     results = run_items(folder, look, [job], task, context.workers)
     (result,) = results.done
     if result.state == "failed":

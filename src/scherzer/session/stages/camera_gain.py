@@ -47,7 +47,9 @@ def as_it_lies(
     if (found.rotation, found.flip) == (0, 1):
         shown = "flipped top to bottom"
     words = f"--gain_rot {found.rotation} --gain_flip {found.flip} in RELION"
-    seen_in = f"{seen.movies} movie{'s' if seen.movies > 1 else ''}, {found.lead_sigma:.0f} standard errors clear"
+    seen_in = (
+        f"{seen.movies} movie{'s' if seen.movies > 1 else ''}, {found.lead_sigma:.0f} standard errors before any other"
+    )
     if rotation is not None or flip is not None:
         lying = _turned(gain, rotation or 0, flip or 0, seen.shape, "--gain-rot")
         as_stated = f"gain reference turned as stated (--gain_rot {rotation or 0} --gain_flip {flip or 0} in RELION)"
@@ -65,10 +67,8 @@ def as_it_lies(
         return lying, note
     lying = _turned(gain, 0, 0, seen.shape, "--gain")
     if found.finding == "not told":
-        return (
-            lying,
-            "how the gain reference lies on the frames cannot be told; used as given (--gain-rot, --gain-flip)",
-        )
+        lead = f"the likeliest orientation is {found.lead_sigma:.1f} standard errors before the next"
+        return lying, f"how the gain reference lies on the frames cannot be told ({lead}); used as given"
     strength = f"{100 * found.share:.0f} +- {100 * found.share_error:.0f} % of it"
     if seen.movies > 1 and found.own_pattern > FOREIGN_PATTERN * found.reference_pattern:
         why = "they have another pattern: is it the reference of this camera and mode?"
