@@ -21,7 +21,7 @@ UNSET_PIXEL_SIZES_A = (0.0, 1.0)
 # By how much two sources may differ: headers round; a dose is measured anew every session.
 TOLERANCE = {"pixel_size_A": 0.01, "voltage_kV": 0.01, "dose_per_frame_e_per_A2": 0.1}
 # Of so many exposures, evenly over the session, the values are taken that a user left out.
-SAMPLED = 40
+SAMPLED = 16
 
 
 @dataclass(frozen=True)
