@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from PIL import Image
 from realism_statistics import Described
 from scipy.ndimage import gaussian_filter
 
@@ -19,6 +21,8 @@ TILES = 12
 TILE_PX = 620
 BLUR_A = 3.0
 SEED = 7
+# Of the file, which is several times smaller for it.
+COLOURS = 64
 REAL_COLOUR, SIMULATED_COLOUR = "black", "tab:red"
 
 
@@ -33,18 +37,19 @@ def draw(
     rng = np.random.default_rng(SEED)
     chosen = [(file, kind) for kind, found in enumerate((real, simulated)) for file in _some(rng, list(found))]
     order = rng.permutation(len(chosen))
-    figure = plt.figure(figsize=(12, 12.6), layout="constrained")
-    grid = figure.add_gridspec(4, 12, height_ratios=(1, 1, 1, 0.85))
-    for place, index in enumerate(order):
-        left = 3 * (place % 4)
-        axes = figure.add_subplot(grid[place // 4, left : left + 3])
+    figure = plt.figure(figsize=(11, 11.6), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(3.06, 0.9))
+    for place, (index, axes) in enumerate(zip(order, upper.subplots(3, 4).flat, strict=True)):
         _tile(axes, read(chosen[index][0]), rng, pixel_size_A)
         axes.set_title(str(place + 1), fontsize=9, pad=2)
-    _spectra(figure.add_subplot(grid[3, :8]), real, simulated)
-    _profiles(figure.add_subplot(grid[3, 8:]), real, simulated)
+    left, right = lower.subplots(1, 2, width_ratios=(2, 1))
+    _spectra(left, real, simulated)
+    _profiles(right, real, simulated)
     numbers = [str(place + 1) for place, index in enumerate(order) if chosen[index][1] == 0]
     figure.text(0.99, -0.002, f"real: {', '.join(numbers)}", rotation=180, ha="right", va="top", fontsize=7)
-    figure.savefig(path, dpi=100, bbox_inches="tight")
+    with BytesIO() as drawn:
+        figure.savefig(drawn, dpi=100, bbox_inches="tight")
+        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: real tiles are {', '.join(numbers)}")
 
 
