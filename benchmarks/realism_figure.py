@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 from realism_statistics import Described
@@ -21,8 +22,8 @@ TILES = 12
 TILE_PX = 620
 BLUR_A = 3.0
 SEED = 7
-# Of the file, which is several times smaller for it.
-COLOURS = 64
+# Colours of the file, which is several times smaller for it: greys, and the simulated colour on white.
+GREYS, REDS = 56, 16
 REAL_COLOUR, SIMULATED_COLOUR = "black", "tab:red"
 
 
@@ -49,8 +50,17 @@ def draw(
     figure.text(0.99, -0.002, f"real: {', '.join(numbers)}", rotation=180, ha="right", va="top", fontsize=7)
     with BytesIO() as drawn:
         figure.savefig(drawn, dpi=100, bbox_inches="tight")
-        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        image = Image.open(drawn).convert("RGB")
+    image.quantize(palette=_palette(), dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: real tiles are {', '.join(numbers)}")
+
+
+def _palette() -> Image.Image:
+    greys = np.linspace(0, 255, GREYS)[:, None].repeat(3, axis=1)
+    reds = 255 * (1 + np.linspace(0.1, 1, REDS)[:, None] * (np.array(to_rgb(SIMULATED_COLOUR)) - 1))
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.rint(np.concatenate((greys, reds))).astype(np.uint8).tobytes())
+    return palette
 
 
 def _some(rng: np.random.Generator, files: list[Path]) -> list[Path]:

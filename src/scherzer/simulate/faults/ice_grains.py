@@ -63,7 +63,7 @@ def frost(
             place_A = other[0] + rng.normal(0, NEAR_A), other[1] + rng.normal(0, NEAR_A)
         grains.append((*place_A, rng.uniform(*FROST_A) / 2))
     for grain in grains:
-        _pile(heights, nodes, grain, _round_outline(rng), 2 * grain[2] * rng.uniform(0.4, 1.0), 2.0)
+        _pile(heights, nodes, grain, _round_outline(rng), 2 * grain[2] * rng.uniform(0.3, 0.6), 2.0)
     return heights, grains
 
 
