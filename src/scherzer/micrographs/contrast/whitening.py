@@ -138,10 +138,18 @@ def whiten(image: Tensor, pixel_size_A: float, spectrum: TileSpectrum) -> Whiten
     binned = torch.nn.functional.avg_pool2d(image[None, None], factor)[0, 0] if factor > 1 else image
     pixel_A = pixel_size_A * factor
     noise = (floor / factor**2) ** 0.5
-    flat = _clip((binned - binned.mean()) / noise)
+    flat = _clip(_level(binned) / noise)
     small = _resample(flat, pixel_A)
     # A pixel averages (8 A / pixel)^2 of the binned ones: bring its noise back to variance 1.
     return WhitenedImage(small * (WORKING_PIXEL_A / pixel_A), floor)
+
+
+def _level(values: Tensor) -> Tensor:
+    """Subtract the plane that fits best: a transform sees a slope as a step at the edges, which has all frequencies."""
+    y, x = (torch.linspace(-1, 1, side, device=values.device) for side in values.shape)
+    level = values - values.mean()
+    down, across = ((level.mean(1) @ y) / y.square().sum(), (level.mean(0) @ x) / x.square().sum())
+    return level - down * y[:, None] - across * x
 
 
 def _clip(values: Tensor) -> Tensor:
