@@ -56,7 +56,7 @@ def test_acquisition_is_what_a_user_would_state(session: SimulatedSession) -> No
     assert facts == session.acquisition
     assert facts["pixel_size_A"] == 2.5
     assert facts["voltage_kV"] == 300
-    assert facts["dose_per_frame_e_per_A2"] == 20
+    assert facts["dose_per_frame_e_per_A2"] == SMALL.exposure.dose_e_per_A2 / 2
     assert facts["symmetry"] == "D2"
     assert 60 < facts["diameter_A"] <= 80
 
@@ -163,6 +163,6 @@ def test_faults_are_dealt_one_each_before_any_gets_two() -> None:
     assert max(len(plan.faults) for plan in plans) == 1
     assert sum(not plan.faults for plan in plans) == 10
     thick = [plan.thickness_A for plan in plans if "thick_ice" in plan.faults]
-    assert min(thick) >= 2 * 550 > max(plan.thickness_A for plan in plans if "thick_ice" not in plan.faults)
+    assert min(thick) >= 2 * SMALL.ice.thickness_A[1] > max(plan.thickness_A for plan in plans if "thick_ice" not in plan.faults)
     focus = [plan.defocus_u_A / 1e4 for plan in plans if "wrong_focus" in plan.faults]
     assert all(defocus < 0.25 or defocus > 4 for defocus in focus)
