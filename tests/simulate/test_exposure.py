@@ -11,15 +11,10 @@ import torch
 
 from scherzer.physics.ctf import ctf
 from scherzer.physics.dose import critical_dose_e_per_A2, mean_survival
+from scherzer.physics.thickness import aperture_mean_free_path_A, inelastic_mean_free_path_A
 from scherzer.simulate.detector import detector_named, signal_transfer
 from scherzer.simulate.exposure import simulate_exposure
-from scherzer.simulate.ice import (
-    aperture_mean_free_path_A,
-    inelastic_mean_free_path_A,
-    mean_power,
-    slab_spectrum,
-    water_noise_density,
-)
+from scherzer.simulate.ice import mean_power, slab_spectrum, water_noise_density
 from scherzer.simulate.lens import Lens
 from scherzer.simulate.plan import ExposurePlan, Fault
 from scherzer.simulate.ring_power import RING_PER_A, ring_frequencies

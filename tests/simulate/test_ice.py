@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from scherzer.physics.envelopes import interaction_rad_per_V_A
+from scherzer.physics.thickness import inelastic_mean_free_path_A, lost_mean_free_path_A
 from scherzer.simulate.drift import Track
 from scherzer.simulate.field import FieldGrid
 from scherzer.simulate.ice import (
-    aperture_mean_free_path_A,
-    inelastic_mean_free_path_A,
-    lost_mean_free_path_A,
     mean_power,
     slab_spectrum,
     thickness_map,
@@ -124,13 +122,6 @@ def test_electrons_are_lost_exponentially_with_thickness() -> None:
         assert even is None
         np.testing.assert_allclose(filtered, bright * sharp, rtol=1e-5)
         assert filtered[1] == pytest.approx(np.exp(-400 / lost_mean_free_path_A(voltage_kV, True)), rel=1e-5)
-
-
-def test_the_aperture_stops_little_and_less_at_higher_voltage() -> None:
-    paths_A = [aperture_mean_free_path_A(kV) for kV in (100.0, 200.0, 300.0)]
-    assert paths_A == sorted(paths_A)
-    # Krios with its filter's slit in, Rice et al. 2018: about 3200 A in all, 3950 A of it by loss of energy.
-    assert 14_000 < paths_A[-1] < 20_000
 
 
 def test_thickness_varies_mildly_around_its_mean_and_can_be_even() -> None:
