@@ -61,6 +61,25 @@ def test_acquisition_is_what_a_user_would_state(session: SimulatedSession) -> No
     assert 60 < facts["diameter_A"] <= 80
 
 
+@pytest.mark.parametrize(("format", "suffix"), [("mrc", ".mrc"), ("eer", ".eer")])
+def test_movies_of_every_format_hold_the_dose_that_is_stated(tmp_path: Path, format: str, suffix: str) -> None:
+    settings = read_preset(
+        "small",
+        {**CHANGES, "micrographs": 1, "faults.empty": 0.0, "exposure.format": format, "exposure.dose_e_per_A2": 4.0}
+        | {"detector.gain_spread": 0.03, "exposure.raw_frames_per_frame": 40},
+    )
+    made = simulate_session(tmp_path, settings)
+    movie = open_exposure(made.files[0])
+    assert made.files[0].suffix == suffix
+    stated = float(made.acquisition["dose_per_frame_e_per_A2"])
+    assert stated * movie.frame_count == pytest.approx(settings.exposure.dose_e_per_A2)
+    counted = movie.read().mean() / 2.5**2
+    assert 0.6 * stated < counted < stated
+    gain = read_mrc(tmp_path / str(made.acquisition["gain"])).data
+    assert gain.shape[-2:] == movie.shape
+    assert gain.std() == pytest.approx(0.03, abs=0.01)
+
+
 def test_truth_is_in_relion_tables(session: SimulatedSession) -> None:
     micrographs = read_star(session.folder / "truth" / "micrographs.star")
     particles = read_star(session.folder / "truth" / "particles.star")
@@ -129,6 +148,7 @@ def test_the_demo_covers_all_defoci_and_artefacts() -> None:
         ("ice.thickness_A", (0.0, 300.0), "in A, from 20"),
         ("ice.thikness_A", (100.0, 300.0), "unknown setting ice.thikness_A"),
         ("exposure.format", "avi", "exposure.format is 'avi'"),
+        ("exposure.format", "eer", "give at least"),
     ],
 )
 def test_impossible_settings_are_named_with_their_unit(name: str, value: object, said: str) -> None:

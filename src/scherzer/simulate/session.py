@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from scherzer.formats.atomic import write_text
+from scherzer.formats.eer import EerSettings, raw_frames_per_frame, read_eer_header
 from scherzer.formats.movie_writing import write_movie
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable, write_star
@@ -108,8 +109,12 @@ def simulate_session(
     if sensor is not None and settings.exposure.output == "movies":
         gain, _ = write_sensor(out, sensor, pixel_size_A)
         acquisition["gain"] = gain.relative_to(out).as_posix()
-    write_text(out / "acquisition.yaml", yaml.safe_dump(acquisition, sort_keys=False))
     files = [out / truth.name for truth in truths]
+    if files[0].suffix == ".eer":  # its frames are made by whoever reads it
+        group = raw_frames_per_frame(files[0], read_eer_header(files[0]), EerSettings())
+        raw_frames = settings.exposure.frames * settings.exposure.raw_frames_per_frame
+        acquisition["dose_per_frame_e_per_A2"] = settings.exposure.dose_e_per_A2 * group / raw_frames
+    write_text(out / "acquisition.yaml", yaml.safe_dump(acquisition, sort_keys=False))
     return SimulatedSession(out, files, acquisition, tables["micrographs"], tables["particles"], map_file)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -349,6 +350,19 @@ class SimulationSettings(_Limited):
     exposure: ExposureSettings = field(default_factory=ExposureSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     faults: FaultSettings = field(default_factory=FaultSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        exposure = self.exposure
+        # A raw frame of an event camera holds one electron a pixel; further ones would be lost.
+        mean = exposure.dose_per_frame_e_per_A2 * self.microscope.pixel_size_A**2
+        least = math.ceil(mean + 6 * math.sqrt(mean))
+        if (exposure.output, exposure.format) == ("movies", "eer") and exposure.raw_frames_per_frame < least:
+            raise BadInput(
+                "exposure.raw_frames_per_frame",
+                f"{exposure.raw_frames_per_frame} cannot hold {mean:.3g} electrons a pixel",
+                f"give at least {least}, or more frames",
+            )
 
 
 def _check(name: str, value: Any) -> None:
