@@ -16,6 +16,7 @@ from scherzer.formats.settings_yaml import plain, read_mapping, settings_from
 from scherzer.maps.settings import AbInitioSettings, RefineSettings
 from scherzer.micrographs.condition import ConditionSettings
 from scherzer.micrographs.ctf_estimation import CtfSettings
+from scherzer.micrographs.ice_thickness import ThicknessSettings
 from scherzer.micrographs.motion import MotionSettings
 from scherzer.particles.class_selection import ClassSelectionSettings
 from scherzer.particles.classification2d import Class2DSettings
@@ -54,6 +55,7 @@ class SessionSettings:
     motion: MotionSettings = field(default_factory=MotionSettings)
     ctf: CtfSettings = field(default_factory=CtfSettings)
     condition: ConditionSettings = field(default_factory=ConditionSettings)
+    ice_thickness: ThicknessSettings = field(default_factory=ThicknessSettings)
     pick: PickSettings = field(default_factory=PickSettings)
     extract: ExtractSettings = field(default_factory=ExtractSettings)
     class2d: Class2DSettings = field(default_factory=Class2DSettings)

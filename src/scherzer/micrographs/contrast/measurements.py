@@ -1,4 +1,4 @@
-"""A micrograph in ten numbers that a person could check by eye or by ruler."""
+"""A micrograph in numbers that a person could check by eye or by ruler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scherzer.micrographs.contrast.smearing import smearing
+from scherzer.micrographs.contrast.areas import EDGE_SIGMA_SKEWNESS, Areas, find_areas, near_edges
+from scherzer.micrographs.contrast.smearing import smearing, smearing_between_edges
 from scherzer.micrographs.contrast.whitening import (
     WORKING_PIXEL_A,
     TileSpectrum,
@@ -17,15 +18,13 @@ from scherzer.micrographs.contrast.whitening import (
     whiten,
 )
 from scherzer.micrographs.ctf_estimation import CtfFit
+from scherzer.micrographs.ice import Ice, state_of_ice
+from scherzer.micrographs.local_spectra import DETAIL_BAND_A, local_spectra
 from scherzer.physics.ctf import ctf
 from scherzer.physics.optics import Optics
 
-# Bands, A. Particles of 80 to 250 A have their power in the first; their detail and most rings lie in the second.
+# Particles of 80 to 250 A have their power in this band; their detail and most rings lie in the detail band.
 PARTICLE_BAND_A = (300.0, 30.0)
-DETAIL_BAND_A = (20.0, 8.0)
-# Hexagonal and cubic ice have their strongest rings at 3.9, 3.67 and 3.44 A.
-ICE_BAND_A = (3.95, 3.60)
-BESIDE_ICE_BANDS_A = ((4.7, 4.1), (3.4, 3.2))
 # Side of the squares in which local power is measured: about two particles.
 BLOCK_A = 256.0
 # A square is empty when its power in the particle band exceeds that of shot noise by less than this factor.
@@ -80,36 +79,47 @@ class Measurements:
         Height of the CTF's rings between 20 and 8 A, in units of the noise. Needs the CTF.
     fit_resolution_A : float
         Resolution to which the rings follow the fit. Needs the CTF.
-    ice_ring : float
-        Power between 3.95 and 3.6 A over that beside it; 1 in a sound image. Needs a Nyquist limit beyond 3.2 A.
-    skewness : float
-        Of the image in the particle band; negative where sparse dark particles stand on light ice.
+    skewness, clear_skewness : float
+        Of the image in the particle band; negative where sparse dark particles stand on light ice. The second leaves
+        out what is near light edges.
+    skewness_error : float
+        Standard error that noise gives the second.
     power_spread : float
         Standard deviation of the logarithm of local power in the particle band: uneven where there is contamination, an
         edge of carbon or a gradient of thickness.
     empty_fraction : float
         Share of squares of 256 A that hold little but noise in the particle band.
     directional_loss : float
-        0 where signal is spread evenly over directions, towards 1 where drift has smeared it; see
-        :func:`scherzer.micrographs.contrast.smearing.smearing`.
+        0 where signal is spread evenly over directions, towards 1 where drift has smeared it, with and without what is
+        near strong edges, which have a direction of their own; see :mod:`scherzer.micrographs.contrast.smearing`.
     gradient : float
         Change of the mean grey level across the image, in standard deviations of a pixel.
     mean_level : float
         Mean grey level over the standard deviation of the noise; with counts, the root of the dose per pixel. NaN
         where the file's grey levels have been shifted to zero or below.
+    noise_per_level : float
+        Variance of the noise over the mean grey level: near 1 where grey levels are counted electrons. NaN likewise.
+    ice : Ice
+        State of the ice.
+    areas : Areas
+        What is not even ice.
     """
 
     particle_band_power: float
     band_ratio: float
     thon_amplitude: float
     fit_resolution_A: float
-    ice_ring: float
     skewness: float
+    clear_skewness: float
+    skewness_error: float
     power_spread: float
     empty_fraction: float
     directional_loss: float
     gradient: float
     mean_level: float
+    noise_per_level: float
+    ice: Ice
+    areas: Areas
 
 
 def measure(image: Tensor, optics: Optics, ctf_numbers: CtfNumbers | None = None) -> Measurements:
@@ -157,19 +167,31 @@ def measure_whitened(
     local = _block_means(band.square())
     levels = _block_means(image, max(1, min(image.shape) // 8))
     mean, noise = float(image.mean()), floor**0.5
+    tiles = local_spectra(image, optics.pixel_size_A)
+    clear = band[~near_edges(band, EDGE_SIGMA_SKEWNESS)]
     return Measurements(
         particle_band_power=power - 1,
         band_ratio=power / detail,
         thon_amplitude=_thon_amplitude(spectrum, optics, floor, ctf_numbers) if ctf_numbers else math.nan,
         fit_resolution_A=ctf_numbers.fit_resolution_A if ctf_numbers else math.nan,
-        ice_ring=_ice_ring(spectrum),
-        skewness=float((band / band.std()).pow(3).mean()),
+        skewness=_skewness(band),
+        clear_skewness=_skewness(clear),
+        # A band leaves so many of the pixels independent.
+        skewness_error=math.sqrt(6 / max(clear.numel() * noise_power, 1)),
         power_spread=float(local.clamp(min=1e-6).log().std()) if local.numel() > 1 else 0.0,
         empty_fraction=float((local < EMPTY_FACTOR * noise_power).float().mean()),
-        directional_loss=smearing(spectrum, floor),
+        directional_loss=min(smearing(spectrum, floor), smearing_between_edges(whitened.values, band)),
         gradient=float(levels.max() - levels.min()) / float(image.std()) if levels.numel() > 1 else 0.0,
         mean_level=mean / noise if mean > noise else math.nan,
+        noise_per_level=floor / mean if mean > 0 else math.nan,
+        ice=state_of_ice(tiles),
+        areas=find_areas(image, optics.pixel_size_A, band, noise_power, tiles),
     )
+
+
+def _skewness(values: Tensor) -> float:
+    """Skewness about zero; NaN where there are hardly any values."""
+    return float((values / values.std()).pow(3).mean()) if values.numel() > 100 else math.nan
 
 
 def _band_pass(values: Tensor, coarse_A: float, fine_A: float) -> Tensor:
@@ -211,8 +233,3 @@ def _thon_amplitude(spectrum: TileSpectrum, optics: Optics, floor: float, number
     basis = torch.stack([torch.ones_like(x), x, x**2, x**3, rings * fade], 1)
     solution = torch.linalg.lstsq(basis * weight[:, None], (data * weight)[:, None]).solution
     return float(solution[-1, 0])
-
-
-def _ice_ring(spectrum: TileSpectrum) -> float:
-    beside = [spectrum.mean_between(*band) for band in BESIDE_ICE_BANDS_A]
-    return spectrum.mean_between(*ICE_BAND_A) / (sum(beside) / len(beside))

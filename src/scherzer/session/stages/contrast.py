@@ -9,16 +9,22 @@ from pathlib import Path
 
 from scherzer.micrographs.condition import ConditionSettings, judge
 from scherzer.micrographs.contrast.classifier import ContrastClass, ContrastClassifier
-from scherzer.micrographs.contrast.measurements import CtfNumbers
+from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements
 from scherzer.physics.optics import Optics, optics_of_groups
+from scherzer.session.complete import begin, complete, is_complete
 from scherzer.session.folder import Session
-from scherzer.session.items import Done, Job, Row
+from scherzer.session.items import Done, Job, Row, run_items
+from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.context import Context, StageOutcome
+from scherzer.session.stages.ice_thickness import with_thickness
 from scherzer.session.stages.images import read_micrograph
-from scherzer.session.stages.micrograph_stage import absolute_file, run_micrograph_stage
+from scherzer.session.stages.micrograph_stage import absolute_file, counted, jobs_of, lost_in, with_results
 
+STAGE = "contrast"
 PROBABILITY_COLUMNS = ("sczProbabilityGood", "sczProbabilityModerate", "sczProbabilityBad")
+# These repeat columns of the CTF stage.
+_KNOWN_BEFORE = ("fit_resolution_A", "directional_loss")
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,19 @@ class ContrastTask:
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
-    """Measure, classify and judge every accepted micrograph."""
+    """Measure, classify and judge every accepted micrograph, then compare how much their ice lets through."""
     table = session.read("ctf")
-    task = ContrastTask(optics_of_groups(table.optics), settings.condition)
-    return run_micrograph_stage(session, "contrast", table, look, task, context)[0]
+    optics = optics_of_groups(table.optics)
+    task = ContrastTask(optics, settings.condition)
+    results = run_items(session.stage(STAGE), look, jobs_of(session, table), task, context.workers, context.progress)
+    joined = with_results(table, results)
+    dose = settings.acquisition.dose_per_frame_e_per_A2
+    key = key_of(results.key, settings.ice_thickness, dose)
+    if not is_complete(session, STAGE, key, [session.table_path(STAGE, "micrographs")]):
+        begin(session, STAGE)
+        session.write(STAGE, with_thickness(joined, optics, dose, settings.ice_thickness))
+        complete(session, STAGE, key)
+    return StageOutcome(results.computed, counted(joined), lost_in(table, joined))
 
 
 def look(job: Job, folder: Path, task: ContrastTask) -> Done:
@@ -43,7 +58,11 @@ def look(job: Job, folder: Path, task: ContrastTask) -> Done:
     numbers = ctf_numbers(job.row)
     found = _classifier().classify(image, task.optics[int(job.row["rlnOpticsGroup"])], numbers)
     verdict = judge(found.measurements, numbers, job.row.get("rlnAccumMotionTotal"), task.condition)
-    columns = {**contrast_columns(found), "sczCondition": verdict.kind.replace(" ", "_")}
+    columns = {
+        **contrast_columns(found),
+        "sczCondition": verdict.kind.replace(" ", "_"),
+        "sczNote": "; ".join(verdict.notes),
+    }
     return Done(columns=columns, state=verdict.state, reason=verdict.reason)
 
 
@@ -60,17 +79,31 @@ def ctf_numbers(row: Row) -> CtfNumbers:
 
 
 def contrast_columns(found: ContrastClass) -> Row:
-    """Return class and measurements under STAR labels: ``band_ratio`` becomes ``sczBandRatio``."""
-    measurements = asdict(found.measurements)
-    # These two repeat columns of the CTF stage.
-    kept = {name: value for name, value in measurements.items() if name not in ("fit_resolution_A", "directional_loss")}
+    """Return class and measurements under STAR labels."""
     return {
         "sczContrastClass": found.label,
         **dict(zip(PROBABILITY_COLUMNS, found.probabilities, strict=True)),
         "sczDetectability": found.d_prime,
         "sczDetectabilityLow": found.d_prime_low,
         "sczDetectabilityHigh": found.d_prime_high,
-        **{f"scz{name.title().replace('_', '')}": value for name, value in kept.items()},
+        **measurement_columns(found.measurements),
+    }
+
+
+def measurement_columns(found: Measurements) -> Row:
+    """Return measurements under STAR labels: ``band_ratio`` becomes ``sczBandRatio``.
+
+    RELION has a label for the ice ring; how its number relates stands with `scherzer.micrographs.ice.Ice`.
+    """
+    parts = asdict(found)
+    ice, areas = parts.pop("ice"), parts.pop("areas")
+    own = {name: value for name, value in {**parts, **areas}.items() if name not in _KNOWN_BEFORE}
+    return {
+        **{f"scz{name.title().replace('_', '')}": value for name, value in own.items()},
+        "rlnCtfIceRingDensity": ice["ring"],
+        "sczIceReflection": ice["reflection"],
+        "sczIceReflectionSpacing": ice["reflection_A"],
+        "sczCrystallineFraction": ice["crystalline_fraction"],
     }
 
 

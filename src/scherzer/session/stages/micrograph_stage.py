@@ -16,13 +16,22 @@ from scherzer.session.stages.context import Context, StageOutcome
 
 # Files of one micrograph that later stages read.
 FILE_COLUMNS = ("rlnMicrographName", "rlnMicrographNameNoDW")
+# Comparisons with the session's other micrographs; nothing that is made of one micrograph depends on them.
+COMPARISON_COLUMNS = (
+    "rlnMicrographIceThickness",
+    "sczIceThicknessError",
+    "sczIceThicknessRelative",
+    "sczIceThicknessMethod",
+)
 
 
 def jobs_of(session: Session, table: StarTable) -> list[Job]:
     """Return one job for each accepted row of a micrograph table."""
+    own = table.accepted()
+    own = own.with_rows(own.rows.drop(columns=[name for name in COMPARISON_COLUMNS if name in own.rows]))
     return [
         Job(str(row["sczName"]), row, tuple(session.absolute(row[name]) for name in FILE_COLUMNS if row.get(name)))
-        for row in rows_of(table.accepted())
+        for row in rows_of(own)
     ]
 
 
