@@ -26,6 +26,8 @@ class ConditionSettings:
         Beyond it the particles' signal is smeared along one direction.
     smeared_directional_loss : float
         The same where no rings are left either, which drift takes first.
+    sharp_resolution_A : float
+        Rings that reach beyond this exclude drift, and what looks like it is the shape of a contaminant.
     min_confidence : float
         Confidence of the CTF fit below which there are no rings: noise gives about 0.1, and fits of small simulated
         images (0.9 um2 at 0.4 to 1.6 um of underfocus) were within 3 % down to 0.48.
@@ -52,6 +54,7 @@ class ConditionSettings:
 
     max_directional_loss: float = 0.75
     smeared_directional_loss: float = 0.55
+    sharp_resolution_A: float = 10.0
     min_confidence: float = 0.4
     max_crystalline_fraction: float = 0.5
     min_particle_band_power: float = 0.08
@@ -148,6 +151,8 @@ def _drift(found: Measurements, numbers: CtfNumbers | None, motion_A: float | No
     if found.particle_band_power < limits.min_particle_band_power:
         return ""
     rings = numbers is None or numbers.confidence >= limits.min_confidence
+    if rings and numbers is not None and numbers.fit_resolution_A < limits.sharp_resolution_A:
+        return ""
     limit = limits.max_directional_loss if rings else limits.smeared_directional_loss
     if found.directional_loss <= limit:
         return ""
