@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 
 from scherzer.micrographs.condition import judge
 from scherzer.micrographs.contrast.areas import Areas
@@ -22,7 +24,8 @@ from scherzer.simulate.plan import ExposurePlan, Fault
 from scherzer.simulate.settings import MicroscopeSettings, ParticleSettings, SimulationSettings
 from scherzer.simulate.specimen import Specimen, load_specimen
 
-SESSION = Path(__file__).parents[2] / "../shared/real/apoferritin-10146/micrographs"
+REAL = Path(__file__).parents[2] / "../shared/real"
+SESSION, EXAMPLES = REAL / "apoferritin-10146/micrographs", REAL / "quality-examples"
 SETTINGS = SimulationSettings(
     microscope=MicroscopeSettings(height_px=640, width_px=640, pixel_size_A=1.5),
     particles=ParticleSettings(per_micrograph=25),
@@ -156,3 +159,28 @@ def test_the_real_drifted_micrograph_is_rejected_for_drift(name: str) -> None:
     found = judge(measure(image, optics, numbers), numbers)
     assert found.kind == ("drifted" if name == "May08_06.09.02" else "sound")
     assert ("drift" in found.reason) == (name == "May08_06.09.02")
+
+
+@pytest.mark.parametrize(
+    ("label", "kinds", "noted"),
+    [
+        ("0Great", ["sound"] * 3, 0),
+        ("1Decent", ["sound"] * 3, 1),
+        # One is cracked and smeared; ice lies beside the contamination of the others.
+        ("2Contamination_Aggregate_Crack_Breaking_Drifting", ["drifted", "sound", "sound"], 3),
+        # In one there is more carbon than vacuum to see.
+        ("3Empty_no_ice", ["drifted", "empty", "empty"], 1),
+        # The third has enough of a shade, or particles too faint to see, to be kept.
+        ("5Empty_ice_no_particles_but_vitreous_ice", ["empty", "empty", "sound"], 1),
+    ],
+)
+def test_labelled_real_micrographs(label: str, kinds: list[str], noted: int) -> None:
+    if not EXAMPLES.is_dir():
+        pytest.skip("the labelled real micrographs are not here")
+    images = [torch.from_numpy(255 * imread(path)).float() for path in sorted((EXAMPLES / label).glob("*.png"))]
+    found = [measure(image, Optics(8.0, 300.0, 2.7, 0.1)) for image in images]
+    verdicts = [judge(one, None) for one in found]
+    assert sorted(one.kind for one in verdicts) == kinds
+    assert sum(bool(one.notes) for one in verdicts) == noted
+    # At 8 A a pixel no reflection of ice can be seen, so nothing is said of crystals.
+    assert all(math.isnan(one.ice.crystalline_fraction) for one in found)
