@@ -82,6 +82,14 @@ def test_grey_levels_that_are_not_counts_give_nothing(scatters: tuple[float, ...
     assert all(math.isnan(one.relative) and math.isnan(one.thickness_A) for one in found)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"mean_free_path_A": -3000.0}, {"mean_free_path_A": 300.0}, {"counts_per_electron": 0.0}]
+)
+def test_settings_that_no_microscope_has_are_refused_by_name(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        ThicknessSettings(**settings)  # type: ignore[arg-type]
+
+
 def test_the_thickness_of_simulated_ice_comes_back() -> None:
     microscope = MicroscopeSettings(height_px=640, width_px=640, pixel_size_A=1.3, energy_filter=True)
     settings = SimulationSettings(microscope=microscope, particles=ParticleSettings(per_micrograph=10))

@@ -52,6 +52,12 @@ class ThicknessSettings:
     mean_free_path_A: float | None = None
     counts_per_electron: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.mean_free_path_A is not None and not 500 <= self.mean_free_path_A <= 50_000:
+            raise ValueError(f"mean_free_path_A is {self.mean_free_path_A:g}, give 500 to 50000 A")
+        if self.counts_per_electron is not None and not 0.01 <= self.counts_per_electron <= 1.6:
+            raise ValueError(f"counts_per_electron is {self.counts_per_electron:g}, give 0.01 to 1.6 counts")
+
 
 @dataclass(frozen=True)
 class Brightness:
