@@ -2,9 +2,9 @@
 
     python benchmarks/particle_sets.py FOLDER [set ...]
 
-writes ``particles.star`` with its stack, ``truth.star``, ``truth.mrc`` and ``start.mrc`` of each set for other programs.
-Sets: O (apo-ferritin, 2w0o), D2 (beta-galactosidase, 5a1a), C1 (three of its four chains), D7 and CN (phantoms). Models
-are looked for in ``../shared/models``; without them phantoms of their size stand in.
+writes ``particles.star`` with its stack, ``truth.star``, ``truth.mrc`` and ``start.mrc`` (low-passed) of each set:
+O (apo-ferritin, 2w0o), D2 (beta-galactosidase, 5a1a), C1 (three of its four chains), D7 and C4 (phantoms). Models are
+looked for in ``../shared/models``; without them phantoms of their size stand in.
 """
 
 from __future__ import annotations
