@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
-from scherzer.micrographs.ctf_estimation import CtfFit, estimate_ctf
+from scherzer.micrographs.ctf_estimation import estimate_ctf
+from scherzer.micrographs.ctf_fit import CtfFit
 from scherzer.particles.picking import pick_blobs
 from scherzer.physics.ctf import CtfParameters, ctf
 from scherzer.physics.optics import Optics

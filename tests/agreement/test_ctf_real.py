@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from scherzer.formats.mrc import read_mrc
-from scherzer.micrographs.ctf_estimation import CtfFit, estimate_ctf, fit_spectrum
+from scherzer.micrographs.ctf_estimation import estimate_ctf, fit_power_spectrum
+from scherzer.micrographs.ctf_fit import CtfFit
 from scherzer.physics.optics import Optics
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
@@ -54,6 +56,7 @@ def test_mean_defocus_agrees_with_ctffind5(time: str) -> None:
 def test_the_drifted_micrograph_shows_no_rings_and_a_direction() -> None:
     fit = fit_micrograph(DRIFTED)
     assert fit.fit_resolution_A > 25
+    assert not fit.reliable
     assert fit.confidence < 0.5
     assert fit.directional_loss > 0.6
 
@@ -70,19 +73,21 @@ def test_nineteen_of_twenty_are_fitted_to_5_A() -> None:
     assert all(15000 < fit.mean_defocus_A < 26000 for time, fit in fits.items() if time != DRIFTED)
 
 
-def compare_spectra(names: list[str] | None) -> list[tuple[float, float, float]]:
-    """Return defocus, astigmatism (A) and fit resolution (relative) differences from the published fits."""
+def compare_spectra(names: list[str] | None) -> list[tuple[float, float, float, float]]:
+    """Return differences from the published fits: of defocus and fit resolution relative, of the angle in degrees."""
     differences = []
     with (SPECTRA / "reference.csv").open() as lines:
         for row in csv.DictReader(lines):
             if names is not None and row["spectrum"][9:14] not in names:
                 continue
-            fit = fit_spectrum(torch.from_numpy(read_mrc(SPECTRA / row["spectrum"]).data), SPECTRA_OPTICS)
+            fit = fit_power_spectrum(torch.from_numpy(read_mrc(SPECTRA / row["spectrum"]).data), SPECTRA_OPTICS)
             u_A, v_A = float(row["defocus_u_A"]), float(row["defocus_v_A"])
+            turn = math.degrees(fit.defocus_angle_rad) - float(row["defocus_angle_deg"])
             differences.append(
                 (
-                    fit.mean_defocus_A - (u_A + v_A) / 2,
+                    fit.mean_defocus_A / ((u_A + v_A) / 2) - 1,
                     fit.astigmatism_A - (u_A - v_A),
+                    (turn + 90) % 180 - 90,
                     fit.fit_resolution_A / float(row["ctf_max_resolution_A"]) - 1,
                 )
             )
@@ -91,9 +96,10 @@ def compare_spectra(names: list[str] | None) -> list[tuple[float, float, float]]
 
 @needs_spectra
 def test_given_spectra_agree_with_published_fits() -> None:
-    for defocus_A, astigmatism_A, resolution in compare_spectra(["00021", "00029", "00048"]):
-        assert abs(defocus_A) < 40
+    for defocus, astigmatism_A, angle_deg, resolution in compare_spectra(["00021", "00029", "00048"]):
+        assert abs(defocus) < 0.005
         assert abs(astigmatism_A) < 60
+        assert abs(angle_deg) < 8
         assert abs(resolution) < 0.1
 
 
@@ -102,11 +108,12 @@ def test_given_spectra_agree_with_published_fits() -> None:
 def test_all_given_spectra_agree_with_published_fits() -> None:
     differences = compare_spectra(None)
     assert len(differences) == 12
-    defocus_A, astigmatism_A, resolution = (
+    defocus, astigmatism_A, angle_deg, resolution = (
         [abs(value) for value in column] for column in zip(*differences, strict=True)
     )
-    assert statistics.median(defocus_A) < 20
-    assert max(defocus_A) < 40
+    assert max(defocus) < 0.005
     assert statistics.median(astigmatism_A) < 30
     assert max(astigmatism_A) < 60
+    assert statistics.median(angle_deg) < 3
+    assert max(angle_deg) < 8
     assert max(resolution) < 0.1

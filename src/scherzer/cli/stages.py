@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scherzer.cli import options
+from scherzer.cli.ctf import ctf
 from scherzer.cli.screen import Screen, plain_errors
 
 
@@ -31,14 +32,6 @@ def motion(
         "defects": defects,
     }
     _run("motion", session, stated, workers)
-
-
-def ctf(session: options.SessionFolder, workers: options.Workers = None) -> None:
-    """Fit defocus and astigmatism, and how far the fit holds (A).
-
-    Example: scherzer ctf apo
-    """
-    _run("ctf", session, {}, workers)
 
 
 def contrast(session: options.SessionFolder, workers: options.Workers = None) -> None:

@@ -28,9 +28,6 @@ class ConditionSettings:
         The same where no rings are left either, which drift takes first.
     sharp_resolution_A : float
         Rings that reach beyond this exclude drift, and what looks like it is the shape of a contaminant.
-    min_confidence : float
-        Confidence of the CTF fit below which there are no rings: noise gives about 0.1, and fits of small simulated
-        images (0.9 um2 at 0.4 to 1.6 um of underfocus) were within 3 % down to 0.48.
     max_crystalline_fraction : float
         Share of the image that shows reflections of ice.
     min_particle_band_power : float
@@ -55,7 +52,6 @@ class ConditionSettings:
     max_directional_loss: float = 0.75
     smeared_directional_loss: float = 0.55
     sharp_resolution_A: float = 10.0
-    min_confidence: float = 0.4
     max_crystalline_fraction: float = 0.5
     min_particle_band_power: float = 0.08
     sparse_particle_band_power: float = 0.2
@@ -130,11 +126,11 @@ def _fault(
     if found.ice.crystalline_fraction > limits.max_crystalline_fraction:
         return "crystalline ice", _crystals(found)
     power = max(found.particle_band_power, 0.0)
-    if numbers is not None and numbers.confidence < limits.min_confidence:
-        rings = f"the CTF fit has a confidence of {numbers.confidence:.2f} (noise: about 0.1)"
+    if numbers is not None and numbers.problem:
+        rings = f"no reliable CTF fit: {numbers.problem}"
         if power < limits.min_particle_band_power:
             return "no ice", f"nothing in the beam: neither particles nor rings, {rings}"
-        return "no rings", f"no rings: {rings}"
+        return "no rings", rings
     if _is_empty(found, limits):
         return "empty", f"no particles: power between 300 and 30 A is {power:.2f} times the noise and plain"
     if found.areas.spoilt_fraction > limits.max_spoilt_fraction:
@@ -150,7 +146,7 @@ def _drift(found: Measurements, numbers: CtfNumbers | None, motion_A: float | No
     # Direction can only be judged where there is signal; an empty image is not a drifted one.
     if found.particle_band_power < limits.min_particle_band_power:
         return ""
-    rings = numbers is None or numbers.confidence >= limits.min_confidence
+    rings = numbers is None or not numbers.problem
     if rings and numbers is not None and numbers.fit_resolution_A < limits.sharp_resolution_A:
         return ""
     limit = limits.max_directional_loss if rings else limits.smeared_directional_loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +13,8 @@ from scherzer.micrographs.ring_model import Aberration, FlatSpectrum
 
 # Width of the prior on the difference of the two defoci, A (CTFFIND's expected tolerated astigmatism: 200 to 500).
 ASTIGMATISM_TOLERANCE_A = 500.0
+# Defoci most of which are wrong for any micrograph, A.
+CHANCE_DEFOCUS_A = (2000.0, 60000.0)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Candidate:
     """A local optimum of the search and its normalised correlation with the spectrum."""
 
     defocus: Astigmatic
+    phase_shift_rad: float
     correlation: float
 
 
@@ -93,24 +98,57 @@ def exhaustive_search(
     optics: Aberration,
     defocus_A: Tensor,
     half_astigmatism_A: Tensor,
+    phase_shifts_rad: Sequence[float],
+    envelope: Tensor,
+    chance: float,
     candidates: int,
 ) -> list[Candidate]:
-    """Try every mean defocus, astigmatism and angle of a grid, and return the best of each separate peak.
-
-
-    The correlation of an astigmatic model is the sum over directions of one-dimensional ones, so that the whole grid
-    costs one matrix product and some look-ups.
+    """Try every phase shift, mean defocus, astigmatism and angle of a grid; return the best of each separate defocus.
 
     Parameters
     ----------
+    optics : Aberration
+        Without phase shift.
     defocus_A : Tensor
         ``(n,)``, evenly spaced.
     half_astigmatism_A : Tensor
         ``(a,)``, half differences of the two defoci to try, 0 first.
+    phase_shifts_rad : sequence of float
+        Phase shifts to try; one where it is known.
+    envelope : Tensor
+        ``(m,)``, depth of the rings.
+    chance : float
+        From :func:`chance_correlation`.
     """
-    envelope = ring_envelope(flat)
+    tried = [
+        _best_astigmatism(flat, optics.shifted(shift), defocus_A, half_astigmatism_A, envelope, chance)
+        for shift in phase_shifts_rad
+    ]
+    values, which = torch.stack([value for value, _ in tried]).max(0)
+    step = float(defocus_A[1] - defocus_A[0])
+    apart = max(1, round(separation_A(optics, half_astigmatism_A) / step))
+    found = []
+    for i in separate_peaks(values, candidates, apart):
+        half, axis = tried[int(which[i])][1][i].tolist()
+        defocus = Astigmatic(float(defocus_A[i]), half * math.cos(2 * axis), half * math.sin(2 * axis))
+        found.append(Candidate(defocus, phase_shifts_rad[int(which[i])], float(values[i])))
+    return found
+
+
+def _best_astigmatism(
+    flat: FlatSpectrum,
+    optics: Aberration,
+    defocus_A: Tensor,
+    half_astigmatism_A: Tensor,
+    envelope: Tensor,
+    chance: float,
+) -> tuple[Tensor, Tensor]:
+    """Return the correlation of the best astigmatism at every mean defocus ``(n,)``, and half its size and its axis.
+
+    The correlation of an astigmatic model is the sum over directions of one-dimensional ones, so that the whole grid
+    costs one matrix product and some look-ups.
+    """
     cross, norm, power = scan(flat, optics, defocus_A, envelope)
-    chance = chance_correlation(flat, optics, defocus_A, envelope)
     step = float(defocus_A[1] - defocus_A[0])
     axes = torch.arange(0, torch.pi, torch.pi / 12, device=defocus_A.device)
     best = torch.full_like(defocus_A, -1)
@@ -126,12 +164,13 @@ def exhaustive_search(
             best = torch.where(better, value, best)
             astigmatism = torch.tensor([half, axis], device=best.device)
             choice = torch.where(better[:, None], astigmatism, choice)
-    apart = max(1, round(separation_A(optics, half_astigmatism_A) / step))
-    return [_candidate(defocus_A, best, choice, i) for i in separate_peaks(best, candidates, apart)]
+    return best, choice
 
 
-def chance_correlation(flat: FlatSpectrum, optics: Aberration, defocus_A: Tensor, envelope: Tensor) -> float:
-    """Return the standard deviation of the correlation with wrong defoci, from the median over the whole range."""
+def chance_correlation(flat: FlatSpectrum, optics: Aberration, envelope: Tensor) -> float:
+    """Return the standard deviation of the correlation with wrong defoci, from the median over all in use."""
+    step_A = torch.pi / 8 / float(optics.per_defocus[-1])
+    defocus_A = torch.arange(*CHANCE_DEFOCUS_A, step_A, device=envelope.device)
     cross, norm, power = scan(flat, optics, defocus_A, envelope)
     values = cross.sum(0) / torch.sqrt(norm * len(flat.angle_rad) * power).clamp_min(1e-20)
     return float(1.48 * (values - values.median()).abs().median())
@@ -157,12 +196,6 @@ def separation_A(optics: Aberration, half_astigmatism_A: Tensor) -> float:
     return half_ring_A + float(half_astigmatism_A.max())
 
 
-def _candidate(defocus_A: Tensor, best: Tensor, choice: Tensor, index: int) -> Candidate:
-    half, axis = choice[index]
-    cosine, sine = half * torch.cos(2 * axis), half * torch.sin(2 * axis)
-    return Candidate(Astigmatic(float(defocus_A[index]), float(cosine), float(sine)), float(best[index]))
-
-
 def separate_peaks(values: Tensor, wanted: int, apart: int) -> list[int]:
     """Return the indices of the highest local maxima that lie at least so far apart, best first."""
     padded = torch.nn.functional.pad(values, (1, 1), value=-torch.inf)
@@ -177,17 +210,24 @@ def separate_peaks(values: Tensor, wanted: int, apart: int) -> list[int]:
 
 
 def refine(
-    flat: FlatSpectrum, optics: Aberration, start: Astigmatic, envelope: Tensor, max_astigmatism_A: float, chance: float
+    flat: FlatSpectrum,
+    optics: Aberration,
+    start: Candidate,
+    envelope: Tensor,
+    max_astigmatism_A: float,
+    chance: float,
+    fit_phase_shift: bool = False,
 ) -> Candidate:
-    """Follow a candidate to its optimum in continuous defocus, astigmatism and angle (L-BFGS).
+    """Follow a candidate to its optimum in continuous defocus, astigmatism and angle, and phase shift (L-BFGS).
 
     A wall keeps the astigmatism below its limit, and the prior of :func:`penalty` holds it where rings are weak.
     """
     weight = fit_weight(flat, envelope)
     power = (flat.modulation.square() @ weight).sum()
     scale = 100.0
+    begin = start.defocus
     parameters = torch.tensor(
-        [start.mean_A / scale, start.cosine_A / scale, start.sine_A / scale],
+        [begin.mean_A / scale, begin.cosine_A / scale, begin.sine_A / scale, start.phase_shift_rad],
         device=flat.modulation.device,
         requires_grad=True,
     )
@@ -196,14 +236,15 @@ def refine(
 
     def correlation() -> Tensor:
         defocus = scale * (parameters[0] + parameters[1] * cosine + parameters[2] * sine)
-        model = (optics.rings(defocus[:, None]) * envelope) @ flat.remover.T
+        shift = parameters[3] if fit_phase_shift else parameters[3].detach()
+        model = (optics.shifted(shift).rings(defocus[:, None]) * envelope) @ flat.remover.T
         overlap = ((flat.modulation * model) @ weight).sum()
         return overlap / torch.sqrt(power * (model.square() @ weight).sum() + 1e-20)
 
     def closure() -> Tensor:
         optimiser.zero_grad()
         # The square root of a positive number: the norm itself has no gradient at zero, where every scan may start.
-        astigmatism = 2 * scale * torch.sqrt(parameters[1:].square().sum() + 1e-6)
+        astigmatism = 2 * scale * torch.sqrt(parameters[1:3].square().sum() + 1e-6)
         excess = torch.relu(astigmatism / max_astigmatism_A - 1)
         value = correlation()
         loss = -value + penalty(astigmatism, value, chance) + 10 * excess.square()
@@ -211,5 +252,9 @@ def refine(
         return loss
 
     optimiser.step(closure)  # type: ignore[arg-type,no-untyped-call]
-    mean, c, s = (scale * parameters.detach()).tolist()
-    return Candidate(Astigmatic(mean, c, s), float(correlation().detach()))
+    mean, c, s, shift = parameters.detach().tolist()
+    value = float(correlation().detach())
+    if not all(math.isfinite(number) for number in (mean, c, s, shift, value)):
+        return start
+    phase_shift_rad = shift % math.pi if fit_phase_shift else start.phase_shift_rad
+    return Candidate(Astigmatic(scale * mean, scale * c, scale * s), phase_shift_rad, value)

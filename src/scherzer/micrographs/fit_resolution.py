@@ -48,12 +48,13 @@ def frequency_of_equal_phase(
     """Return where, at another defocus, the CTF has the phase that it has here; shapes broadcast.
 
     Solves ``z q - c q^2 / 2 = Z Q - c Q^2 / 2`` for ``q = k^2``, with ``c = Cs lambda^2``, in the form that stays
-    finite when Cs is zero. Where the other CTF never reaches the phase, the turning point of its phase is returned.
+    finite when Cs is zero. Where the other CTF never reaches the phase, the turning point of its phase is returned, and
+    the highest of frequencies where it is overfocus without one.
     """
     k2 = frequency_per_A.square()
     phase = k2 * (defocus_A - cs_wavelength2_A * k2 / 2)
     root = torch.sqrt((other_defocus_A.square() - 2 * cs_wavelength2_A * phase).clamp_min(0))
-    return torch.sqrt((2 * phase / (other_defocus_A + root)).clamp_min(0))
+    return torch.sqrt((2 * phase / (other_defocus_A + root).clamp_min(1.0)).clamp_min(0))
 
 
 def equal_phase_average(values: Tensor, frequency_per_A: Tensor, at_per_A: Tensor) -> Tensor:
@@ -101,6 +102,13 @@ def fit_resolution_A(profile: CtfProfile) -> float:
     if float(gain[last]) <= 0:
         last = 0
     return float(1 / profile.frequency_per_A[last])
+
+
+def rings_between(optics: Aberration, defocus_A: float, frequency_per_A: Tensor, resolution_A: float) -> float:
+    """Return how many rings of a defocus lie between the coarse end of the frequencies and a resolution."""
+    phase = optics.per_defocus * defocus_A + optics.rest_rad
+    within = phase[frequency_per_A <= 1.001 / resolution_A]
+    return float((within[1:] - within[:-1]).abs().sum()) / torch.pi
 
 
 def directional_loss(polar: PolarSpectrum) -> float:

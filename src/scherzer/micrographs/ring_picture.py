@@ -10,9 +10,9 @@ from torch import Tensor
 from scherzer.micrographs.ctf_search import Astigmatic
 from scherzer.micrographs.fit_resolution import CtfProfile, frequency_of_equal_phase
 from scherzer.micrographs.ring_model import Aberration, FlatSpectrum
-from scherzer.micrographs.spectrum import Spectrum, frequency_grid
+from scherzer.micrographs.spectrum import Spectrum
 
-# Larger pictures are averaged down to this side.
+# Largest side of a picture; finer spectra are averaged.
 PICTURE_PX = 512
 
 
@@ -22,6 +22,27 @@ class RingPicture:
 
     values: Tensor
     pixel_size_A: float
+
+
+def centred_power(spectrum: Spectrum) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the whole plane of a spectrum on a square grid, with its frequencies; each ``(s, s)``, 0 at ``s // 2``."""
+    size = min(PICTURE_PX, 2 * int(spectrum.edge_per_A * spectrum.length_A + 1e-3))
+    step = 2 * spectrum.edge_per_A / size
+    half = size // 2
+    row = torch.round(spectrum.ky / step).long() + half
+    column = torch.round(spectrum.kx / step).long()
+    rows, columns = (row >= 0) & (row < size), column < half
+    # Rows first, then columns: sums of whole rows are quick.
+    by_row = torch.zeros(size, len(column), device=row.device).index_add_(0, row[rows], spectrum.power[rows])
+    right = torch.zeros(half, size, device=row.device).index_add_(0, column[columns], by_row.T[columns]).T
+    of_row, of_column = torch.bincount(row[rows], minlength=size), torch.bincount(column[columns], minlength=half)
+    right = right / (of_row[:, None] * of_column).clamp_min(1)
+    # The other half is this one turned by half a turn; the outermost row and column have no partner.
+    turned = torch.cat([right[:1], right[1:].flip(0)])
+    left = torch.cat([turned[:, -1:], turned[:, 1:].flip(1)], dim=1)
+    axis = (torch.arange(size, device=right.device) - half) * step
+    ky, kx = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.cat([left, right], dim=1), kx, ky
 
 
 def interpolate(at_per_A: Tensor, frequency_per_A: Tensor, values: Tensor) -> Tensor:
@@ -54,13 +75,12 @@ def ring_picture(
     Data have their background removed, are smoothed over 3 px and scaled at each frequency to the depth of rings and
     noise together, so that rings show at all frequencies. The model ends at the fit resolution.
     """
-    size = spectrum.power.shape[-1]
-    kx, ky = frequency_grid(size, spectrum.pixel_size_A, spectrum.power.device)
+    power, kx, ky = centred_power(spectrum)
     radius = torch.hypot(kx, ky)
     k = flat.frequency_per_A
     inside = (radius >= k[0]) & (radius <= k[-1])
 
-    relative = spectrum.power / torch.exp(interpolate(radius, k, flat.background.mean(0))).clamp_min(1e-30) - 1
+    relative = power / torch.exp(interpolate(radius, k, flat.background.mean(0))).clamp_min(1e-30) - 1
     smooth = torch.nn.functional.avg_pool2d(relative[None, None], 3, 1, 1)[0, 0]
     spread = torch.sqrt(profile.model.square() * 2 + smooth[radius > 0.8 * k[-1]].var())
     data = smooth / (2 * interpolate(radius, k, spread)).clamp_min(1e-6)
@@ -73,6 +93,4 @@ def ring_picture(
 
     values = torch.where(kx < 0, data, torch.where(ky < 0, average, model) * 0.8)
     values = (0.5 + 0.5 * torch.where(inside, values, torch.zeros_like(values))).clamp(0, 1)
-    if size > PICTURE_PX:
-        values = torch.nn.functional.interpolate(values[None, None], size=(PICTURE_PX, PICTURE_PX), mode="area")[0, 0]
-    return RingPicture(values, spectrum.pixel_size_A)
+    return RingPicture(values, 1 / (2 * spectrum.edge_per_A))

@@ -15,7 +15,7 @@ from scherzer.formats.atomic import write_text
 from scherzer.formats.settings_yaml import plain, read_mapping, settings_from
 from scherzer.maps.settings import AbInitioSettings, RefineSettings
 from scherzer.micrographs.condition import ConditionSettings
-from scherzer.micrographs.ctf_estimation import CtfSettings
+from scherzer.micrographs.ctf_fit import CtfSettings
 from scherzer.micrographs.ice_thickness import ThicknessSettings
 from scherzer.micrographs.motion import MotionSettings
 from scherzer.particles.class_selection import ClassSelectionSettings

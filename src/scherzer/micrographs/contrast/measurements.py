@@ -17,7 +17,7 @@ from scherzer.micrographs.contrast.whitening import (
     tile_spectrum,
     whiten,
 )
-from scherzer.micrographs.ctf_estimation import CtfFit
+from scherzer.micrographs.ctf_fit import CtfFit
 from scherzer.micrographs.ice import Ice, state_of_ice
 from scherzer.micrographs.local_spectra import DETAIL_BAND_A, local_spectra
 from scherzer.physics.ctf import ctf
@@ -38,19 +38,21 @@ class CtfNumbers:
     Attributes
     ----------
     defocus_A : float
-        Mean of the two defoci, underfocus positive.
+        Mean of the two defoci, underfocus positive; without meaning where there is a problem.
     phase_shift_rad : float
         Of a phase plate.
-    fit_resolution_A, score, confidence, directional_loss : float
-        As in :class:`scherzer.micrographs.ctf_estimation.CtfFit`.
+    fit_resolution_A, score, directional_loss : float
+        As in :class:`scherzer.micrographs.ctf_fit.CtfFit`.
+    problem : str
+        Why there is no reliable fit; empty where there is one.
     """
 
     defocus_A: float
     phase_shift_rad: float
     fit_resolution_A: float
     score: float
-    confidence: float
     directional_loss: float
+    problem: str = ""
 
     @classmethod
     def of(cls, fit: CtfFit) -> CtfNumbers:
@@ -60,8 +62,8 @@ class CtfNumbers:
             fit.phase_shift_rad,
             fit.fit_resolution_A,
             fit.score,
-            fit.confidence,
             fit.directional_loss,
+            fit.problem,
         )
 
 
@@ -132,7 +134,7 @@ def measure(image: Tensor, optics: Optics, ctf_numbers: CtfNumbers | None = None
     optics : Optics
         With the pixel size of the image.
     ctf_numbers : CtfNumbers, optional
-        Without them the two measurements that need them are NaN.
+        Without them the two measurements that need them are NaN; so is the rings' amplitude without a reliable fit.
 
     Raises
     ------
@@ -172,7 +174,7 @@ def measure_whitened(
     return Measurements(
         particle_band_power=power - 1,
         band_ratio=power / detail,
-        thon_amplitude=_thon_amplitude(spectrum, optics, floor, ctf_numbers) if ctf_numbers else math.nan,
+        thon_amplitude=_thon_amplitude(spectrum, optics, floor, ctf_numbers),
         fit_resolution_A=ctf_numbers.fit_resolution_A if ctf_numbers else math.nan,
         skewness=_skewness(band),
         clear_skewness=_skewness(clear),
@@ -213,8 +215,10 @@ def _block_means(values: Tensor, side: int = round(BLOCK_A / WORKING_PIXEL_A)) -
     return torch.nn.functional.avg_pool2d(values[None, None], side)[0, 0]
 
 
-def _thon_amplitude(spectrum: TileSpectrum, optics: Optics, floor: float, numbers: CtfNumbers) -> float:
+def _thon_amplitude(spectrum: TileSpectrum, optics: Optics, floor: float, numbers: CtfNumbers | None) -> float:
     """Fit the power between 20 and 8 A by a smooth background plus rings at the mean defocus."""
+    if numbers is None or numbers.problem:
+        return math.nan
     k_all = spectrum.frequency_per_A
     step = 1.0 / (spectrum.power.shape[0] * 0.5 / spectrum.nyquist_per_A)
     shells = (k_all / step).round().long().flatten()

@@ -69,12 +69,12 @@ def look(job: Job, folder: Path, task: ContrastTask) -> Done:
 def ctf_numbers(row: Row) -> CtfNumbers:
     """Return what the CTF fit in a micrograph's row says about its quality."""
     return CtfNumbers(
-        defocus_A=(row["rlnDefocusU"] + row["rlnDefocusV"]) / 2,
+        defocus_A=(row.get("rlnDefocusU", math.nan) + row.get("rlnDefocusV", math.nan)) / 2,
         phase_shift_rad=math.radians(row.get("rlnPhaseShift", 0.0)),
         fit_resolution_A=row["rlnCtfMaxResolution"],
         score=row["rlnCtfFigureOfMerit"],
-        confidence=row["sczCtfConfidence"],
         directional_loss=row["sczCtfDirectionalLoss"],
+        problem=row["sczCtfProblem"],
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from scherzer.formats.mrc import write_mrc
-from scherzer.micrographs.ctf_estimation import CtfFit, CtfSettings, estimate_ctf
+from scherzer.micrographs.ctf_estimation import estimate_ctf
+from scherzer.micrographs.ctf_fit import CtfFit, CtfSettings
 from scherzer.physics.optics import Optics, optics_of_groups
 from scherzer.session.folder import Session
 from scherzer.session.items import Done, Job, Row
@@ -48,17 +49,32 @@ def fit(job: Job, folder: Path, task: CtfTask) -> Done:
 
 
 def columns_of(found: CtfFit) -> Row:
-    """Return a fit as STAR columns, RELION's units."""
+    """Return a fit as STAR columns, RELION's units; NaN for what there is not: no reliable fit, no tilt.
+
+    ``rlnMicrographTiltAngle`` stays what the metadata say of the stage; the tilt that is seen has labels of its own.
+    """
+
+    def if_reliable(value: float) -> float:
+        return value if found.reliable else math.nan
+
+    tilt = found.tilt
     return {
-        "rlnDefocusU": found.defocus_u_A,
-        "rlnDefocusV": found.defocus_v_A,
-        "rlnDefocusAngle": math.degrees(found.defocus_angle_rad),
-        "rlnCtfAstigmatism": found.defocus_u_A - found.defocus_v_A,
-        "rlnPhaseShift": math.degrees(found.phase_shift_rad),
+        "rlnDefocusU": if_reliable(found.defocus_u_A),
+        "rlnDefocusV": if_reliable(found.defocus_v_A),
+        "rlnDefocusAngle": if_reliable(math.degrees(found.defocus_angle_rad)),
+        "rlnCtfAstigmatism": if_reliable(found.astigmatism_A),
+        "rlnPhaseShift": if_reliable(math.degrees(found.phase_shift_rad)),
         "rlnCtfFigureOfMerit": found.score,
         "rlnCtfMaxResolution": found.fit_resolution_A,
+        "sczFilmTilt": math.degrees(tilt.tilt_rad) if tilt else math.nan,
+        "sczFilmTiltAxis": math.degrees(tilt.axis_rad) if tilt else math.nan,
+        "sczFilmTiltError": math.degrees(tilt.error_rad) if tilt else math.nan,
+        "sczDefocusError": if_reliable(found.defocus_error_A),
+        "sczAstigmatismError": if_reliable(found.astigmatism_error_A),
+        "sczPhaseShiftError": if_reliable(math.degrees(found.phase_shift_error_rad)),
         "sczCtfConfidence": found.confidence,
         "sczCtfDirectionalLoss": found.directional_loss,
+        "sczCtfProblem": found.problem,
     }
 
 
