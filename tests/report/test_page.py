@@ -216,3 +216,17 @@ def test_report_of_one_class_without_comparison(make_session: Callable[..., Path
     text = text_of(build_report(root).read_text(encoding="utf-8"))
     assert "not known" in text.lower()
     assert "rests on those alone" in text
+
+
+def test_notes_on_accepted_micrographs_are_shown(session_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "session"
+    shutil.copytree(session_root, root)
+    results = json.loads((root / "results.json").read_text())
+    for entry in results["micrographs"]:
+        if entry["state"] == "accepted":
+            entry |= {"note": "carbon in 17%", "ice_ring": 1.31}
+    (root / "results.json").write_text(json.dumps(results))
+    page = text_of(build_report(root).read_text(encoding="utf-8"))
+    assert "carbon in 17%" in page
+    assert "ice ring" in page
+    assert "1.31" in page

@@ -128,6 +128,16 @@ def test_an_unknown_number_is_null_with_its_reason() -> None:
     json.dumps([entry, found], allow_nan=False)
 
 
+def test_what_was_seen_of_the_ice_goes_into_the_results() -> None:
+    row = {"rlnMicrographName": "a.mrc", "sczState": "accepted", "sczReason": "", "rlnCtfIceRingDensity": 1.25,
+           "sczIceThicknessRelative": 0.1, "sczIceThicknessMethod": "relative", "sczNote": "carbon in 12%"}  # fmt: skip
+    entry = micrograph_entry(row, {}, {})
+    assert (entry["ice_ring"], entry["ice_thickness_relative"], entry["note"]) == (1.25, 0.1, "carbon in 12%")
+    assert entry["ice_thickness_A"] is None
+    assert "empty exposure" in entry["ice_thickness_A_reason"]
+    assert micrograph_entry({**row, "sczNote": math.nan}, {}, {})["note"] == ""
+
+
 def test_micrographs_of_one_name_in_two_folders_keep_the_names_that_tell_them_apart() -> None:
     rows = [
         {"rlnMicrographName": f"{square}/x.mrc", "sczName": f"{square}_x_mrc", "sczState": "failed", "sczReason": ""}

@@ -43,6 +43,10 @@ COLUMNS = {
     "ctf_fit_resolution_A": Column("CTF fit to", A, "rlnCtfMaxResolution", 1.0, 1),
     "ctf_score": Column("CTF score", "", "rlnCtfFigureOfMerit", 1.0, 3),
     "motion_total_A": Column("motion", A, "rlnAccumMotionTotal", 1.0, 1),
+    "ice_ring": Column("ice ring", "", "rlnCtfIceRingDensity", 1.0, 2),
+    "ice_thickness_A": Column("ice", A, "rlnMicrographIceThickness", 1.0, 0),
+    "ice_thickness_relative": Column("ice beyond the thinnest, mean free paths", "", "sczIceThicknessRelative", 1.0, 2),
+    "note": Column("note", label="sczNote"),
     "picks": Column("picks"),
     "particles_kept": Column("kept"),
     "subset": Column("subset"),
@@ -171,7 +175,7 @@ def cell(record: Mapping[str, Any], key: str) -> Cell:
     column, value = column_of(key), record.get(key)
     if column.scale != 1.0:
         value = scaled(value, column.scale)
-    if value is None and key in ("reason", "state", "start"):
+    if value is None and key in ("reason", "note", "state", "start"):
         return Cell("")
     own = value.get("reason") if isinstance(value, Mapping) else None
     reason = str(own or record.get(f"{key}_reason") or (record.get("reason") if key != "reason" else "") or "")

@@ -14,6 +14,7 @@ import yaml
 from scherzer.formats.errors import BadInput
 from scherzer.formats.star import read_star
 from scherzer.report.tables import Missing, read_blocks
+from scherzer.session.results import NUMBERS, TEXTS
 
 Record = Mapping[str, Any]
 
@@ -24,12 +25,8 @@ _STAR_TO_RESULT = {
     "rlnMicrographName": "name",
     "sczState": "state",
     "sczReason": "reason",
-    "rlnDefocusU": "defocus_u_A",
-    "rlnDefocusV": "defocus_v_A",
-    "rlnDefocusAngle": "defocus_angle_deg",
-    "rlnCtfMaxResolution": "ctf_fit_resolution_A",
-    "rlnCtfFigureOfMerit": "ctf_score",
-    "rlnAccumMotionTotal": "motion_total_A",
+    **{label: key for key, label, _ in NUMBERS},
+    **{label: key for key, label in TEXTS.items()},
 }
 
 

@@ -138,7 +138,7 @@ def gallery_section(data: SessionData, settings: ReportSettings) -> tuple[Galler
             name=m.name,
             caption=_gallery_caption(m),
             label=(m.contrast or "not classed") if m.state == "accepted" else m.state,
-            reason=str(m.record.get("reason") or "") if m.state != "accepted" else "",
+            reason=str(m.record.get("note" if m.state == "accepted" else "reason") or ""),
             picture=figures_micrographs.picture(m, data.picks, data.kept, diameter_A, pixel_size_A),
         )
         for m in chosen
@@ -208,8 +208,12 @@ def _columns_present(records: list[dict[str, Any]]) -> list[str]:
         "ctf_fit_resolution_A",
         "ctf_score",
         "motion_total_A",
+        "ice_ring",
+        "ice_thickness_A",
+        "ice_thickness_relative",
         "picks",
         "particles_kept",
+        "note",
     )
     return [key for key in wanted if any(record.get(key) not in (None, "") for record in records)]
 

@@ -23,7 +23,13 @@ NUMBERS = (
     ("ctf_fit_resolution_A", "rlnCtfMaxResolution", "no CTF was fitted"),
     ("ctf_score", "rlnCtfFigureOfMerit", "no CTF was fitted"),
     ("motion_total_A", "rlnAccumMotionTotal", "not a movie"),
+    ("motion_early_A", "rlnAccumMotionEarly", "not a movie, or its dose is not known"),
+    ("motion_late_A", "rlnAccumMotionLate", "not a movie, or its dose is not known"),
+    ("ice_ring", "rlnCtfIceRingDensity", "not measured"),
+    ("ice_thickness_A", "rlnMicrographIceThickness", "neither an empty exposure nor counts per electron are known"),
+    ("ice_thickness_relative", "sczIceThicknessRelative", "the grey levels cannot be compared"),
 )
+TEXTS = {"ice_thickness_method": "sczIceThicknessMethod", "note": "sczNote"}
 PROBABILITIES = {
     "probability_good": "sczProbabilityGood",
     "probability_moderate": "sczProbabilityModerate",
@@ -93,6 +99,9 @@ def micrograph_entry(row: Mapping[Any, Any], picks: Mapping[str, int], kept: Map
         entry[key] = _number(row.get(label))
         if entry[key] is None:
             entry[f"{key}_reason"] = reason
+    for key, label in TEXTS.items():
+        text = row.get(label)
+        entry[key] = text if isinstance(text, str) else ""
     contrast = row.get("sczContrastClass")
     if isinstance(contrast, str) and contrast:
         entry["contrast"] = {"label": contrast, **{key: _number(row.get(name)) for key, name in PROBABILITIES.items()}}
