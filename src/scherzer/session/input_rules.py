@@ -24,7 +24,9 @@ _OVERVIEW = re.compile(r"^(gridsquare_\d+(_|$)|tile_\d+-|atlas_\d|foilhole_\d+_\
 _THUMBNAIL = re.compile(r"(thumb(nail)?|preview)$", re.IGNORECASE)
 _EPU_MOVIE = re.compile(r"[_-](fractions|eer)$", re.IGNORECASE)
 # What motion correction appends to the name of its sums.
-_SUM = re.compile(r"([_-](aligned|align|corrected|patch|rigid|sum|avg|mic|no?dw|dw|doseweighted))+$", re.IGNORECASE)
+_SUM = re.compile(
+    r"([_-](aligned|align|corrected|patch|rigid|sum|avg|mic|no?dw|dw|evn|odd|doseweighted))+$", re.IGNORECASE
+)
 
 _WORDS = {
     "sum": ("sum beside its movie", "sums beside their movies"),

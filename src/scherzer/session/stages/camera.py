@@ -19,6 +19,7 @@ from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import read_mrc, write_mrc
 from scherzer.formats.star import StarTable
 from scherzer.micrographs.gain_orientation import Float32Array, find_gain_orientation, fixed_pattern
+from scherzer.micrographs.motion_frames import Prepare
 from scherzer.micrographs.sensor_defects import find_defects, stand_ins
 from scherzer.session.exposure_settings import CameraSettings
 from scherzer.session.folder import Session
@@ -54,14 +55,21 @@ class Camera:
     key: str = ""
     notes: tuple[str, ...] = ()
 
-    def correct(self, root: Path, frames: Tensor) -> None:
-        """Multiply ``(n, h, w)`` frames by the gain and replace their defects, in place."""
-        if self.gain is not None:
-            frames *= torch.from_numpy(read_mrc(root / self.gain).data)
-        if self.defects is not None:
-            filling = stand_ins(read_mrc(root / self.defects).data > 0)
-            for number, frame in enumerate(frames):
+    def correction(self, root: Path) -> Prepare | None:
+        """Return what multiplies a frame by the gain and replaces its defects in place; None where there is nothing."""
+        if self.gain is None and self.defects is None:
+            return None
+        gain = None if self.gain is None else torch.from_numpy(read_mrc(root / self.gain).data)
+        filling = None if self.defects is None else stand_ins(read_mrc(root / self.defects).data > 0)
+
+        def correct(frame: Tensor, number: int) -> Tensor:
+            if gain is not None:
+                frame *= gain
+            if filling is not None:
                 filling.fill(frame, number)
+            return frame
+
+        return correct
 
 
 @dataclass(frozen=True)
