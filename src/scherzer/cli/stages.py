@@ -8,6 +8,7 @@ from typing import Any
 
 from scherzer.cli import options
 from scherzer.cli.ctf import ctf
+from scherzer.cli.maps import abinitio, refine
 from scherzer.cli.screen import Screen, plain_errors
 
 
@@ -64,26 +65,6 @@ def class2d(session: options.SessionFolder) -> None:
     Example: scherzer class2d apo
     """
     _run("class2d", session, {}, 1)
-
-
-def abinitio(session: options.SessionFolder, symmetry: options.Symmetry = None) -> None:
-    """Make a first map from the kept particles alone.
-
-    Example: scherzer abinitio apo --symmetry O
-    """
-    _run("abinitio", session, {"symmetry": symmetry}, 1)
-
-
-def refine(
-    session: options.SessionFolder,
-    symmetry: options.Symmetry = None,
-    initial_map: options.InitialMap = None,
-) -> None:
-    """Refine the kept particles in two independent halves.
-
-    Example: scherzer refine apo --symmetry O --initial-map model.mrc
-    """
-    _run("refine", session, {"symmetry": symmetry, "initial_map": initial_map}, 1)
 
 
 def study(session: options.SessionFolder) -> None:

@@ -18,8 +18,8 @@ TableKind = Literal["movies", "micrographs", "particles"]
 
 _PLAIN = re.compile(r"(?![_#$'\"\[\];])[!-~]+")
 _RESERVED = re.compile(r"(data_|loop_|save_|stop_|global_)|[.?]$", re.IGNORECASE)
-# Text even where it looks like a number.
-TEXT_LABELS = frozenset({"rlnOpticsGroupName", "rlnMicrographName", "rlnImageName", "sczReason", "sczState"})
+# Text even where it looks like a number, as are all labels that end in "Name".
+TEXT_LABELS = frozenset({"sczReason", "sczState"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def read_star(path: Path) -> StarTable:
         raise BadInput(path, f"not a readable STAR file ({problem})", "give a RELION 3.1 or later STAR file") from error
     kinds = [kind for kind in get_args(TableKind) if kind in blocks]
     if "optics" not in blocks or not kinds:
-        raise BadInput(path, "no optics block or no table of items", "convert it with RELION 3.1 or later")
+        raise BadInput(
+            path, "no optics block or no table of items", "convert it with relion_convert_star (RELION 3.1 or later)"
+        )
     kind = cast(TableKind, kinds[0])
     return StarTable(kind, blocks["optics"], blocks[kind])
 
@@ -97,7 +99,7 @@ def _frame(block: gemmi.cif.Block) -> pd.DataFrame:
 
 def _column(label: str, values: list[str]) -> pd.Series[Any]:
     """Return numbers where every value is one; text otherwise."""
-    if label not in TEXT_LABELS and values:
+    if label not in TEXT_LABELS and not label.endswith("Name") and values:
         for kind in (np.int64, np.float64):
             try:
                 return pd.Series(np.array(values).astype(kind))

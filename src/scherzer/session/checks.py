@@ -37,12 +37,7 @@ def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) ->
     """
     paths = find_exposures(settings.inputs, root, settings.acquisition.gain).paths
     acquisition = filled_in(settings.acquisition, paths, settings.exposures.eer)
-    try:
-        acquisition = replace(acquisition, symmetry=parse_symmetry(acquisition.symmetry))
-    except ValueError:
-        raise BadInput(
-            "--symmetry", f"unknown point group {acquisition.symmetry!r}", "give C1, Cn, Dn, T, O or I (for example D2)"
-        ) from None
+    acquisition = replace(acquisition, symmetry=checked_symmetry(acquisition.symmetry))
     check_ranges(acquisition)
     for name in needed:
         stated(acquisition, name)
@@ -50,11 +45,34 @@ def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) ->
         if file is not None and not Path(file).is_file():
             raise BadInput(option, f"no such file: {file}", "check the name")
     if acquisition.initial_map is not None:
-        _check_map(Path(acquisition.initial_map))
+        check_map(Path(acquisition.initial_map))
     return replace(settings, acquisition=acquisition)
 
 
-def _check_map(path: Path) -> None:
+def checked_symmetry(name: str) -> str:
+    """Return a point group's name as scherzer writes it.
+
+    Raises
+    ------
+    BadInput
+        If there is none of that name.
+    """
+    try:
+        return parse_symmetry(name)
+    except ValueError:
+        raise BadInput(
+            "--symmetry", f"unknown point group {name!r}", "give C1, Cn, Dn, T, O or I (for example D2)"
+        ) from None
+
+
+def check_map(path: Path) -> None:
+    """Refuse a start map that is no cube or has no voxel size.
+
+    Raises
+    ------
+    BadInput
+        Naming the file.
+    """
     header = read_mrc_header(path)
     if len(set(header.shape)) != 1:
         raise BadInput("--initial-map", f"{path} is not a cube ({header.shape})", "give a map with three equal sides")

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from scherzer.formats.fsc_xml import write_fsc_xml
 from scherzer.formats.mrc import write_mrc
 from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.maps.refinement import Refinement
@@ -23,6 +24,7 @@ MAP_FILES = {
     "mask": "mask.mrc",
     "sharpened": "sharpened.mrc",
     "fsc": "fsc.star",
+    "fsc_xml": "fsc.xml",
 }
 
 
@@ -48,6 +50,9 @@ def write_map_files(folder: Path, refined: Refinement, model: Tensor | None = No
     for role, volume in volumes.items():
         write_mrc(folder / MAP_FILES[role], volume.cpu().numpy(), refined.pixel_size_A, "volume")
     write_blocks(curve_blocks(refined, model), folder / MAP_FILES["fsc"])
+    fsc = refined.fsc
+    title = "scherzer: masked half-maps, corrected by phase randomisation"
+    write_fsc_xml(folder / MAP_FILES["fsc_xml"], title, fsc.frequency_per_A.tolist(), fsc.corrected.tolist())
 
 
 def curve_blocks(refined: Refinement, model: Tensor | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from scherzer.formats.star import StarTable
 from scherzer.geometry.rotations import to_euler
-from scherzer.maps.refinement import Refinement, fit_sampling, refine
+from scherzer.maps.refinement import Refinement
 from scherzer.session.acquisition import stated
 from scherzer.session.complete import begin, complete, is_complete, key_of_stage
 from scherzer.session.folder import Session
@@ -14,9 +14,10 @@ from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.class2d import kept_particles
 from scherzer.session.stages.context import Context, Progress, StageOutcome
-from scherzer.session.stages.map_files import MAP_FILES, write_map_files
+from scherzer.session.stages.map_files import MAP_FILES
 from scherzer.session.stages.particle_sets import load_particles
-from scherzer.session.stages.refined import NUMBERS_FILE, numbers_of, read_numbers, write_numbers
+from scherzer.session.stages.refined import NUMBERS_FILE, read_numbers
+from scherzer.session.stages.refinement_run import Task, refine_to_folder
 from scherzer.session.stages.start_maps import StartMap, start_maps
 
 STAGE = "refine"
@@ -59,16 +60,9 @@ def _refine_from(
     session: Session, settings: SessionSettings, kept: StarTable, start: StartMap, is_main: bool, progress: Progress
 ) -> None:
     """Refine from one start and write what came of it."""
-    particles = load_particles(session, kept)
-    volume, voxel_A = start.read()
-    diameter_A = stated(settings.acquisition, "diameter_A")
-    symmetry = settings.acquisition.symmetry
-    refined = refine(particles, volume, voxel_A, symmetry, diameter_A, settings.refine, progress=progress)
+    task = Task(start, settings.acquisition.symmetry, stated(settings.acquisition, "diameter_A"), settings.refine)
     folder = session.stage(STAGE) / start.name
-    model = fit_sampling(volume, voxel_A, len(refined.volume), refined.pixel_size_A) if start.is_model else None
-    write_map_files(folder, refined, model)
-    files = {role: session.relative(folder / name) for role, name in MAP_FILES.items()}
-    write_numbers(numbers_of(refined, particles, files), folder / NUMBERS_FILE)
+    refined, _ = refine_to_folder(load_particles(session, kept), task, session, folder, progress)
     if is_main:
         session.write(STAGE, with_poses(kept, refined))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import read_mrc
@@ -40,7 +41,7 @@ class StartMap:
     is_model: bool
 
     def read(self) -> tuple[Tensor, float]:
-        """Read the volume ``(s, s, s)`` and its voxel size, A.
+        """Read the volume ``(s, s, s)``, s even, and its voxel size, A.
 
         Raises
         ------
@@ -50,7 +51,10 @@ class StartMap:
         content = read_mrc(self.path)
         if content.pixel_size_A is None or content.data.ndim != 3:
             raise BadInput(self.path, "is not a map with a voxel size", "give an MRC volume with its voxel size set")
-        return torch.from_numpy(content.data), content.pixel_size_A
+        volume = torch.from_numpy(content.data)
+        if volume.shape[-1] % 2:
+            volume = pad(volume, (1, 0) * 3)  # keeps the centre pixel, n // 2, where it is
+        return volume, content.pixel_size_A
 
     def key(self) -> list[object]:
         """Return what tells this start from another; a map made in this session is told by its stage."""

@@ -1,0 +1,66 @@
+"""One refinement from particles to files, the same for a session and for a table of particles alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.maps.refinement import Refinement, fit_sampling, refine
+from scherzer.maps.settings import RefineSettings
+from scherzer.session.folder import Session
+from scherzer.session.stages.context import Progress
+from scherzer.session.stages.map_files import MAP_FILES, write_map_files
+from scherzer.session.stages.refined import NUMBERS_FILE, numbers_of, write_numbers
+from scherzer.session.stages.start_maps import StartMap
+from scherzer.study.refined import RefinedSubset
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to refine with.
+
+    Attributes
+    ----------
+    start : StartMap
+        Where to start.
+    symmetry : str
+        Point group in RELION's setting.
+    diameter_A : float
+        Of the particle.
+    settings : RefineSettings
+        Of the refinement.
+    """
+
+    start: StartMap
+    symmetry: str
+    diameter_A: float
+    settings: RefineSettings
+
+
+def refine_to_folder(
+    particles: ParticleSet, task: Task, session: Session, folder: Path, progress: Progress
+) -> tuple[Refinement, RefinedSubset]:
+    """Refine particles and write maps, curves and numbers.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        n particles.
+    task : Task
+        How.
+    session : Session
+        To whose root the paths in the numbers are relative.
+    folder : Path
+        Where the files go; the numbers last.
+    progress : callable
+        Told how it goes.
+    """
+    volume, voxel_A = task.start.read()
+    refined = refine(particles, volume, voxel_A, task.symmetry, task.diameter_A, task.settings, progress=progress)
+    model = fit_sampling(volume, voxel_A, len(refined.volume), refined.pixel_size_A) if task.start.is_model else None
+    write_map_files(folder, refined, model)
+    files = {role: session.relative(folder / name) for role, name in MAP_FILES.items()}
+    numbers = numbers_of(refined, particles, files)
+    write_numbers(numbers, folder / NUMBERS_FILE)
+    return refined, numbers
