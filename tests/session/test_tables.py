@@ -118,7 +118,7 @@ def test_an_unknown_number_is_null_with_its_reason() -> None:
     row = {"rlnMicrographName": "x/b.mrc", "sczState": "failed", "sczReason": "is truncated", "rlnDefocusU": math.nan}
     entry = micrograph_entry(row, {"x/a.mrc": 7}, {})
     assert entry["name"] == "b.mrc"
-    assert (entry["defocus_u_A"], entry["defocus_u_A_reason"]) == (None, "no CTF was fitted")
+    assert (entry["defocus_u_A"], entry["defocus_u_A_reason"]) == (None, "no reliable CTF fit")
     assert (entry["picks"], entry["picks_reason"]) == (None, "the micrograph was failed")
     assert (entry["contrast"], entry["contrast_reason"]) == (None, "not classified")
     accepted = {"rlnMicrographName": "x/a.mrc", "sczState": "accepted", "sczReason": "", "rlnDefocusU": 1.2e4}

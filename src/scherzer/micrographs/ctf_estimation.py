@@ -70,8 +70,9 @@ def estimate_ctf(image: Tensor, optics: Optics, settings: CtfSettings | None = N
     Parameters
     ----------
     image : Tensor
-        ``(h, w)``; or ``(g, h, w)``, aligned sums of groups of frames, whose spectra are averaged. Values that are not
-        finite count as the mean of the others.
+        ``(h, w)``; or ``(g, h, w)``, sums of groups of frames, whose spectra are averaged: for frames that cannot be
+        aligned, because the sum of aligned ones is fitted better. Values that are not finite count as the mean of the
+        others.
     optics : Optics
         With the pixel size of the image.
 

@@ -17,11 +17,16 @@ from scherzer.study.run import StudyResult
 SCHEMA = 1
 # Name in results.json, STAR label, and why it may be unknown.
 NUMBERS = (
-    ("defocus_u_A", "rlnDefocusU", "no CTF was fitted"),
-    ("defocus_v_A", "rlnDefocusV", "no CTF was fitted"),
-    ("defocus_angle_deg", "rlnDefocusAngle", "no CTF was fitted"),
+    ("defocus_u_A", "rlnDefocusU", "no reliable CTF fit"),
+    ("defocus_v_A", "rlnDefocusV", "no reliable CTF fit"),
+    ("defocus_angle_deg", "rlnDefocusAngle", "no reliable CTF fit"),
+    ("defocus_error_A", "sczDefocusError", "no reliable CTF fit"),
+    ("phase_shift_deg", "rlnPhaseShift", "no reliable CTF fit"),
     ("ctf_fit_resolution_A", "rlnCtfMaxResolution", "no CTF was fitted"),
     ("ctf_score", "rlnCtfFigureOfMerit", "no CTF was fitted"),
+    ("ctf_confidence", "sczCtfConfidence", "no CTF was fitted"),
+    ("film_tilt_deg", "sczFilmTilt", "no reliable CTF fit, or too small an image"),
+    ("film_tilt_error_deg", "sczFilmTiltError", "no reliable CTF fit, or too small an image"),
     ("motion_total_A", "rlnAccumMotionTotal", "not a movie"),
     ("motion_early_A", "rlnAccumMotionEarly", "not a movie, or its dose is not known"),
     ("motion_late_A", "rlnAccumMotionLate", "not a movie, or its dose is not known"),

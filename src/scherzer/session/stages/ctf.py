@@ -37,7 +37,12 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
 
 
 def fit(job: Job, folder: Path, task: CtfTask) -> Done:
-    """Fit one micrograph; the sum without dose weighting where there is one, for weighting bends the rings' heights."""
+    """Fit one micrograph; the sum without dose weighting where there is one, for weighting bends the rings' heights.
+
+    Not groups of a movie's frames: on eight simulated movies (1024 px, 40 e/A2, aligned) the mean defocus from the sum
+    was off by 34 A rms, from groups of 8 e/A2 by 86 A, of 4 e/A2 by 123 A. Where frames moved by 25 A and were not
+    aligned, groups of 8 e/A2 gave three reliable fits and the sum one.
+    """
     name = job.row.get("rlnMicrographNameNoDW") or job.row["rlnMicrographName"]
     image = read_micrograph(absolute_file(folder, name))
     found = estimate_ctf(image, task.optics[int(job.row["rlnOpticsGroup"])], task.settings)
