@@ -37,7 +37,8 @@ def test_parabola_peak_is_exact_for_a_parabola() -> None:
 def test_peak_shift_finds_a_smooth_peak(shift: tuple[float, float]) -> None:
     y, x = torch.fft.fftfreq(40, 1 / 40)[:, None], torch.fft.fftfreq(48, 1 / 48)
     correlation = torch.exp(-((y - shift[0]).square() + (x - shift[1]).square()) / (2 * 3.0**2))
-    found = peak_shift(correlation, (12, 12), without_centre=False)
+    found, height = peak_shift(correlation, (12, 12), without_centre=False)
+    assert 0.9 < height <= 1
     torch.testing.assert_close(found, torch.tensor(shift), rtol=0, atol=0.02)
 
 
@@ -45,7 +46,8 @@ def test_the_centre_can_be_left_out() -> None:
     correlation = torch.zeros(40, 40)
     correlation[0, 0] = 10
     correlation[4, 37] = 1
-    found = peak_shift(correlation, (12, 12), without_centre=True)
+    found, height = peak_shift(correlation, (12, 12), without_centre=True)
+    assert height == 1
     torch.testing.assert_close(found, torch.tensor([4.0, -3.0]), rtol=0, atol=0.01)
 
 

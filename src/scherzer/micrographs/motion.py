@@ -18,7 +18,7 @@ from scherzer.physics.optics import Optics
 # Pixels of the first, coarse alignment.
 COARSE_PIXEL_A = 8.0
 # Frames are aligned in crops of at most this side, and at most so many of them: more are added up in groups.
-MOST_SIDE_PX, MOST_PICTURES = 2048, 64
+MOST_SIDE_PX, MOST_PICTURES = 2560, 64
 # Exposure of a movie of which it is not stated: decides only for how long frames are taken to be alike.
 USUAL_DOSE_E_PER_A2 = 40.0
 # Local motion is undone where its blur is so many times its expected error.
@@ -33,7 +33,8 @@ class MotionSettings:
     ----------
     alignment_pixel_A : float
         Frames are Fourier-cropped to about this pixel size for the alignment. On simulated movies of 1 e/px/frame, 2 A
-        errs a third less than 3 A: neighbouring frames share the water's structure at 4 to 6 A.
+        errs a third less than 3 A and 1.6 A 8 % less than 2 A: neighbouring frames share the water's structure at 3 to
+        6 A.
     max_shift_A : float
         Largest displacement found in one pass of the coarse alignment.
     early_dose_e_per_A2 : float
@@ -49,7 +50,7 @@ class MotionSettings:
         Also sum the even and the odd frames, for even/odd comparisons and denoising. They double what is written.
     """
 
-    alignment_pixel_A: float = 2.0
+    alignment_pixel_A: float = 1.6
     max_shift_A: float = 100.0
     early_dose_e_per_A2: float = 4.0
     outlier_sigma: float = 12.0
@@ -105,7 +106,7 @@ def correct_motion(
 
     The movie is gone through twice, one frame at a time. Frames of whole counts are kept as bytes meanwhile, up to
     1 GiB; others are read again. Besides, some 20 arrays of a frame's size and the low frequencies of at most 64
-    frames, at most 13 MB each, are in memory. All of it is on the processor: reading and two transforms of every frame
+    frames, at most 21 MB each, are in memory. All of it is on the processor: reading and two transforms of every frame
     are most of the time, and a session's movies go to as many processes as there are.
 
     Parameters

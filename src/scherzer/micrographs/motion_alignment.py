@@ -18,9 +18,9 @@ BFACTOR_A2, FIRST_BFACTOR = 1500.0, 3.0
 FIRST_ORDER = 4
 # Passes end when no frame moves by more than this share of a pixel of the crop, or after so many.
 TOLERANCE_PX, MOST_PASSES = 0.25, 3
-# What frames share must grow by so much along a path, in units of what peaks of noise add up to; on 36 movies of noise
-# alone, of 2 to 60 frames, it grew by 1.4 at most.
-LEAST_GAIN = 2.0
+# A peak lower than so many standard deviations of its correlation says nothing: of movies of noise alone, of 2 to 30
+# frames, the highest had 2.2 to 4.5.
+LEAST_PEAK = 5.0
 
 
 def translation(shape: tuple[int, int], shift_yx: Tensor) -> Tensor:
@@ -67,8 +67,11 @@ def parabola_peak(below: Tensor, centre: Tensor, above: Tensor) -> Tensor:
     return ((above - below) / (2 * curvature)).clamp(-0.5, 0.5)
 
 
-def peak_shift(correlation: Tensor, reach: tuple[int, int], without_centre: bool) -> Tensor:
-    """Return where a correlation ``(h, w)``, zero shift at [0, 0], peaks within a reach; ``(2,)`` in pixels y, x."""
+def peak_shift(correlation: Tensor, reach: tuple[int, int], without_centre: bool) -> tuple[Tensor, float]:
+    """Return where a correlation ``(h, w)`` peaks within a reach of zero shift at [0, 0], and how high.
+
+    The place is ``(2,)``, y and x in pixels.
+    """
     reach_y = min(reach[0], correlation.shape[0] // 2 - 1)
     reach_x = min(reach[1], correlation.shape[1] // 2 - 1)
     window = torch.roll(correlation, (reach_y + 1, reach_x + 1), (0, 1))[: 2 * reach_y + 3, : 2 * reach_x + 3]
@@ -79,7 +82,8 @@ def peak_shift(correlation: Tensor, reach: tuple[int, int], without_centre: bool
     y, x = row + 1, column + 1
     offset_y = parabola_peak(window[y - 1, x], window[y, x], window[y + 1, x])
     offset_x = parabola_peak(window[y, x - 1], window[y, x], window[y, x + 1])
-    return torch.stack([row - reach_y + offset_y, column - reach_x + offset_x])
+    shift = torch.stack([row - reach_y + offset_y, column - reach_x + offset_x])
+    return shift, float(window[y, x])
 
 
 def shift_information(product: Tensor, squares: Tensor) -> Tensor:
@@ -137,8 +141,7 @@ def coarse_path(
     extent = torch.tensor(extent_A, device=device)
     pixel_A = extent / torch.tensor(shape, device=device)
     reach = (int(max_shift_A / float(pixel_A[0])), int(max_shift_A / float(pixel_A[1])))
-    at_rest = np.zeros((len(dose_e_per_A2), 2))
-    path_A, total_at_rest = at_rest, transforms.sum(0)
+    path_A = np.zeros((len(dose_e_per_A2), 2))
     for iteration in range(MOST_PASSES):
         weight = rough if iteration == 0 else fine
         positions = torch.from_numpy(path_A[seen]).to(extent)
@@ -146,25 +149,24 @@ def coarse_path(
         measured, information = positions.clone(), np.zeros(len(seen))
         for index, aligned in enumerate(_moved(transforms, -positions / extent, shape)):
             product = aligned * torch.conj(total - aligned) * weight
-            information[index] = shift_information(product, squares)
             correlation = torch.fft.irfft2(product, s=shape)
-            measured[index] += peak_shift(correlation, reach, without_centre=iteration == 0) * pixel_A
-        found = measured.double().cpu().numpy()
+            shift, height = peak_shift(correlation, reach, without_centre=iteration == 0)
+            if height > LEAST_PEAK * float(correlation.std()):
+                measured[index] += shift * pixel_A
+                information[index] = shift_information(product, squares)
+        sure = information > 0
+        if sure.sum() < 2:
+            break
+        found = measured.double().cpu().numpy()[sure]
         if iteration == 0:
-            smooth = polynomial_fit(found, seen, len(path_A), FIRST_ORDER)
+            smooth = polynomial_fit(found, seen[sure], len(path_A), FIRST_ORDER)
         else:
-            smooth = most_probable_path(found, np.diag(information), seen, dose_e_per_A2).positions_A
+            smooth = most_probable_path(found, np.diag(information[sure]), seen[sure], dose_e_per_A2).positions_A
         update = np.abs(smooth - path_A - (smooth - path_A).mean(axis=0)).max()
         path_A = smooth
         if update < TOLERANCE_PX * float(pixel_A.min()):
             break
-    positions = torch.from_numpy(path_A[seen]).to(extent)
-    total = _sum(_moved(transforms, -positions / extent, shape))
-    # Peaks of noise lead nowhere; then the frames as they lie are the better start. Frame by frame a highest peak adds
-    # to the sum's power the noise of one frame times that of the sum so far, or about n^1.5 of a frame's in all.
-    gain = (fine * (total.abs().square() - total_at_rest.abs().square())).sum()
-    by_chance = (fine * transforms.abs().square().mean(0)).square().sum().sqrt() * len(seen) ** 1.5
-    return path_A if gain > LEAST_GAIN * by_chance else at_rest
+    return path_A
 
 
 def _sum(images: Iterator[Tensor]) -> Tensor:

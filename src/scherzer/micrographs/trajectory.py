@@ -127,8 +127,12 @@ def _error_A(covariance: FloatArray) -> float:
 
 
 def polynomial_fit(positions: FloatArray, seen: IntArray, count: int, order: int) -> FloatArray:
-    """Return the least-squares polynomial in time through ``(m, 2)`` positions of some of ``count`` frames, at all."""
+    """Return the least-squares polynomial in time through ``(m, 2)`` positions of some of ``count`` frames, at all.
+
+    Before the first and after the last of those it stays where it is.
+    """
     time = np.linspace(-1, 1, count)
+    inside = time.clip(time[seen[0]], time[seen[-1]])
     polynomial = np.polynomial.Legendre.fit
     orders = min(order, len(seen) - 1)
-    return np.stack([polynomial(time[seen], along, orders, domain=(-1, 1))(time) for along in positions.T], axis=1)
+    return np.stack([polynomial(time[seen], along, orders, domain=(-1, 1))(inside) for along in positions.T], axis=1)

@@ -29,7 +29,7 @@ from scherzer.session.workers import memory_bytes
 
 BYTES_PER_PIXEL = 4
 # What aligning and summing hold besides the kept counts: arrays of a frame's size, and low frequencies of 64 frames.
-FRAMES_HELD, LOW_FREQUENCIES_BYTES = 20, 64 * 14_000_000
+FRAMES_HELD, LOW_FREQUENCIES_BYTES = 20, 64 * 22_000_000
 NOTE = "sczMotionNote"
 ENDINGS = {
     "rlnMicrographName": ".mrc",
