@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -251,6 +252,24 @@ def test_an_image_has_two_dimensions_and_groups_of_frames_three(image: Tensor) -
 def test_what_is_not_a_spectrum_is_refused(spectrum: Tensor) -> None:
     with pytest.raises(ValueError, match="spectrum"):
         fit_power_spectrum(spectrum, KRIOS)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"min_defocus_A": 30000.0, "max_defocus_A": 20000.0}, "defocus"),
+        ({"min_defocus_A": 0.0}, "defocus"),
+        ({"max_astigmatism_A": -1.0}, "astigmatism"),
+        ({"max_resolution_A": 20.0}, "resolution"),
+        ({"min_resolution_A": 5.0}, "resolution"),
+        ({"search_resolution_A": 0.0}, "resolution"),
+        ({"finest_pixel_A": 0.0}, "pixel"),
+        ({"rings_confidence": 1.0}, "confidence"),
+    ],
+)
+def test_settings_without_sense_are_refused(change: dict[str, float], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        replace(CtfSettings(), **change)  # type: ignore[arg-type]
 
 
 def test_a_few_missing_pixels_change_little() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -47,6 +45,7 @@ from scherzer.micrographs.spectrum import (
     polar_average,
     power_spectrum,
 )
+from scherzer.micrographs.threads import one_thread
 from scherzer.physics.ctf import electron_wavelength_A
 from scherzer.physics.optics import MM_TO_A, Optics
 
@@ -173,17 +172,6 @@ def fit_power_spectrum(
         return _no_fit("the spectrum is constant", optics, settings)
     with one_thread():
         return _fit(given_spectrum(power, optics.pixel_size_A), optics, settings)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Add up in one thread: the order of a sum, and so its last digits, would else depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _fit(spectrum: Spectrum, optics: Optics, settings: CtfSettings) -> CtfFit:

@@ -26,10 +26,10 @@ class CtfSettings:
         End of the band in the search before it, where most spectra still have rings.
     phase_shift_rad : float
         Known phase shift of a phase plate.
-    fit_tilt : bool
-        Find how defocus changes over the image, too.
     fit_phase_shift : bool
         Find the phase shift, between 0 and half a turn, instead.
+    fit_tilt : bool
+        Find how defocus changes over the image, too.
     finest_pixel_A : float
         Finer images are cut off at this pixel's Nyquist frequency.
     rings_confidence : float
@@ -47,6 +47,21 @@ class CtfSettings:
     fit_tilt: bool = True
     finest_pixel_A: float = 1.4
     rings_confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        low, high = self.min_defocus_A, self.max_defocus_A
+        if not 500 <= low < high <= 200_000:
+            raise ValueError(f"defocus is sought from {low:g} to {high:g} A, give a range within 500 to 200000 A")
+        if not 0 <= self.max_astigmatism_A <= 20_000:
+            raise ValueError(f"max_astigmatism_A is {self.max_astigmatism_A:g}, give 0 to 20000 A")
+        ends = sorted((self.max_resolution_A, self.search_resolution_A))
+        if not 1 <= ends[0] <= ends[1] <= self.min_resolution_A / 2 <= 100:
+            fine = f"max_resolution_A {self.max_resolution_A:g} and search_resolution_A {self.search_resolution_A:g}"
+            raise ValueError(f"{fine} are at least 1 and at most half of min_resolution_A {self.min_resolution_A:g} A")
+        if not 0.1 <= self.finest_pixel_A <= 10:
+            raise ValueError(f"finest_pixel_A is {self.finest_pixel_A:g}, give 0.1 to 10 A")
+        if not 0 < self.rings_confidence < 1:
+            raise ValueError(f"rings_confidence is {self.rings_confidence:g}, give a probability")
 
 
 @dataclass(frozen=True)
