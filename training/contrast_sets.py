@@ -17,7 +17,8 @@ from scherzer.micrographs.contrast.logistic import FEATURES, features_of
 from scherzer.micrographs.contrast.measurements import CtfNumbers, measure_whitened
 from scherzer.micrographs.contrast.visibility import GOOD_FROM, LABELS, MODERATE_FROM, label_of
 from scherzer.micrographs.contrast.whitening import tile_spectrum, whiten
-from scherzer.micrographs.ctf_estimation import CtfSettings, estimate_ctf
+from scherzer.micrographs.ctf_estimation import estimate_ctf
+from scherzer.micrographs.ctf_fit import CtfSettings
 from scherzer.simulate.phantom import phantom_atoms
 
 # Range of d' of each class in the sets, each covered evenly in its logarithm.

@@ -60,7 +60,7 @@ class CtfSettings:
             raise ValueError(f"{fine} are at least 1 and at most half of min_resolution_A {self.min_resolution_A:g} A")
         if not 0.1 <= self.finest_pixel_A <= 10:
             raise ValueError(f"finest_pixel_A is {self.finest_pixel_A:g}, give 0.1 to 10 A")
-        if not 0 < self.rings_confidence < 1:
+        if not 0 <= self.rings_confidence < 1:
             raise ValueError(f"rings_confidence is {self.rings_confidence:g}, give a probability")
 
 
