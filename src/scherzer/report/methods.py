@@ -97,7 +97,10 @@ def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) 
             if dose
             else "summed without exposure weighting, as no dose was given"
         )
-        yield f"Movie frames were aligned as whole frames, each against the sum of the others, and {weighting}."
+        yield (
+            "Movie frames were moved to their most probable positions, parts of the field apart where the specimen bent "
+            f"notably, and {weighting}."
+        )
     if "ctf" not in data.missing:
         yield (
             "Defocus and astigmatism were fitted to the rings of each power spectrum, with the spectral model and fit "
