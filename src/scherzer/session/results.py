@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from scherzer.session.settings import SessionSettings, software
+from scherzer.study.maps_of_groups import structure_json
 from scherzer.study.refined import RefinedSubset
 from scherzer.study.run import StudyResult
 
@@ -137,6 +138,7 @@ def further_map(subset: str, symmetry: str, start: str, numbers: RefinedSubset) 
         "bfactor_A2_reason": None if numbers.bfactor_A2 is not None else "the Guinier window is too short",
         "start": start,
         "files": dict(numbers.files),
+        **structure_json(numbers),
     }
 
 

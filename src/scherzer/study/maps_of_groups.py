@@ -109,6 +109,13 @@ def map_json(one: GroupMap, grid: Grid) -> dict[str, Any]:
     }
 
 
+def structure_json(refined: RefinedSubset) -> dict[str, Any]:
+    """Whether there is a structure in a map, or why that is not said."""
+    if refined.structure is None:
+        return {"structure": None, "structure_reason": "judged on all selected particles together only"}
+    return {"structure": dict(refined.structure)}
+
+
 def maps_json(maps: Sequence[GroupMap], grid: Grid, context: StudyContext) -> list[dict[str, Any]]:
     """The `maps` list of results.json."""
     return [
@@ -123,6 +130,7 @@ def maps_json(maps: Sequence[GroupMap], grid: Grid, context: StudyContext) -> li
             "bfactor_A2_reason": None if one.refined.bfactor_A2 is not None else "the Guinier window is too short",
             "start": context.start,
             "files": dict(one.refined.files),
+            **structure_json(one.refined),
         }
         for one in maps
     ]

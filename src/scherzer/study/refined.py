@@ -31,6 +31,8 @@ class RefinedSubset:
         Mean alignment score of its particles, as the refinement defines it.
     files : mapping of str to str
         Maps written for this subset, by kind; empty where none were kept.
+    structure : mapping or None
+        Verdict whether there is a structure in it, ``sentence`` and evidence; None where it was not asked.
     """
 
     resolution_fsc143_A: float | None
@@ -42,6 +44,7 @@ class RefinedSubset:
     micrographs: int
     mean_score: float
     files: Mapping[str, str] = field(default_factory=dict)
+    structure: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary, the inverse of `from_json`; floats survive exactly."""
@@ -55,6 +58,7 @@ class RefinedSubset:
             "micrographs": self.micrographs,
             "mean_score": self.mean_score,
             "files": dict(self.files),
+            "structure": None if self.structure is None else dict(self.structure),
         }
 
     @classmethod

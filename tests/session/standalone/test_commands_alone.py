@@ -54,6 +54,7 @@ def test_everything_is_written_and_is_the_map_of_the_particles(project: Project,
     numbers = json.loads((refined / "numbers.json").read_text())
     assert numbers["particles"] == 240
     assert numbers["files"]["map"] == "map.mrc"
+    assert numbers["structure"]["verdict"] == "structure"
     assert json.loads((refined / "run.json").read_text())["complete"] is True
 
 
@@ -79,7 +80,8 @@ def test_the_same_command_again_does_nothing(project: Project, refined: Path) ->
     before = {path.name: path.stat().st_mtime_ns for path in refined.iterdir()}
     again = refine(project, refined)
     assert again.computed == 0
-    assert again.notes == ("half-sets made here, of 16 micrographs",)
+    assert again.notes[0] == "half-sets made here, of 16 micrographs"
+    assert again.notes[-1].startswith("structure: ")
     assert {path.name: path.stat().st_mtime_ns for path in refined.iterdir()} == before
 
 

@@ -46,7 +46,7 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
         computed += 1
     if not is_complete(session, STAGE, key_of(keys), []):
         complete(session, STAGE, key_of(keys))
-    return StageOutcome(computed, summary(session, starts))
+    return StageOutcome(computed, summary(session, starts), notes=judgements(session, starts))
 
 
 def refinement_key(session: Session, settings: SessionSettings, start: StartMap) -> str:
@@ -79,6 +79,16 @@ def with_poses(table: StarTable, refined: Refinement) -> StarTable:
             rlnOriginYAngst=-refined.shift_A[:, 1].cpu().numpy(),
             sczScore=refined.score.cpu().numpy(),
         )
+    )
+
+
+def judgements(session: Session, starts: list[StartMap]) -> tuple[str, ...]:
+    """Say of each refinement whether there is a structure in it, and why."""
+    found = [(start, read_numbers(session.stage(STAGE) / start.name / NUMBERS_FILE)) for start in starts]
+    return tuple(
+        f"from {start.words}: {numbers.structure['sentence']}"
+        for start, numbers in found
+        if numbers and numbers.structure
     )
 
 

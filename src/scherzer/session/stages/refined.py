@@ -10,13 +10,16 @@ import numpy as np
 
 from scherzer.formats.atomic import write_text
 from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.maps.judgement import Judgement
 from scherzer.maps.refinement import Refinement
 from scherzer.study.refined import RefinedSubset
 
 NUMBERS_FILE = "numbers.json"
 
 
-def numbers_of(refined: Refinement, particles: ParticleSet, files: Mapping[str, str]) -> RefinedSubset:
+def numbers_of(
+    refined: Refinement, particles: ParticleSet, files: Mapping[str, str], judgement: Judgement | None = None
+) -> RefinedSubset:
     """Return what the study and the results say of a refinement."""
     return RefinedSubset(
         resolution_fsc143_A=refined.resolution_fsc143_A,
@@ -28,6 +31,7 @@ def numbers_of(refined: Refinement, particles: ParticleSet, files: Mapping[str, 
         micrographs=len(particles.micrograph.unique()),
         mean_score=float(refined.score.mean()),
         files=dict(files),
+        structure=None if judgement is None else judgement.to_json(),
     )
 
 

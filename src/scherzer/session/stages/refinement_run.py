@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.maps.judgement import judge
 from scherzer.maps.refinement import Refinement, fit_sampling, refine
 from scherzer.maps.settings import RefineSettings
 from scherzer.session.folder import Session
@@ -41,7 +42,7 @@ class Task:
 def refine_to_folder(
     particles: ParticleSet, task: Task, session: Session, folder: Path, progress: Progress
 ) -> tuple[Refinement, RefinedSubset]:
-    """Refine particles and write maps, curves and numbers.
+    """Refine particles, judge what came of it, and write maps, curves and numbers.
 
     Parameters
     ----------
@@ -61,6 +62,7 @@ def refine_to_folder(
     model = fit_sampling(volume, voxel_A, len(refined.volume), refined.pixel_size_A) if task.start.is_model else None
     write_map_files(folder, refined, model)
     files = {role: session.relative(folder / name) for role, name in MAP_FILES.items()}
-    numbers = numbers_of(refined, particles, files)
+    judgement = judge(refined, particles, volume, voxel_A, task.symmetry, task.diameter_A, task.settings)
+    numbers = numbers_of(refined, particles, files, judgement)
     write_numbers(numbers, folder / NUMBERS_FILE)
     return refined, numbers

@@ -58,7 +58,7 @@ def refine_particles(
     start = StartMap("all", f"the given map {initial_map.name}", initial_map, is_model=True)
     before = run.finished()
     if before is not None:
-        return StageOutcome(0, refinement_summary(out, start), notes=before.notes)
+        return _refined(out, start, 0, before.notes)
     particles, notes = load(given, working_box(given.extent_A, settings))
     run = replace(run, notes=notes)
     with run.opened() as (session, log), rooms(log, "refine"):
@@ -66,14 +66,17 @@ def refine_particles(
         refined, _ = refine_to_folder(particles, task, session, out, progress)
         write_star(with_poses(given.table, refined), out / PARTICLES_FILE)
         run.complete()
-    return StageOutcome(1, refinement_summary(out, start), notes=notes)
+    return _refined(out, start, 1, notes)
 
 
-def refinement_summary(out: Path, start: StartMap) -> str:
-    """Say how far a refinement came."""
+def _refined(out: Path, start: StartMap, computed: int, notes: tuple[str, ...]) -> StageOutcome:
+    """Say how far a refinement came and, last, whether there is a structure in it."""
     numbers = read_numbers(out / NUMBERS_FILE)
     value = None if numbers is None else numbers.resolution_fsc143_A
-    return f"{'no resolution' if value is None else f'{value:.2f} A'} from {start.words}"
+    summary = f"{'no resolution' if value is None else f'{value:.2f} A'} from {start.words}"
+    if numbers is not None and numbers.structure is not None:
+        notes = (*notes, str(numbers.structure["sentence"]))
+    return StageOutcome(computed, summary, notes=notes)
 
 
 def ab_initio_of_particles(

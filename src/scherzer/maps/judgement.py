@@ -1,0 +1,144 @@
+"""Is there a structure in a refinement, or only what it was started from?
+
+Averaging noise at the poses where it fits a picture best gives the picture back ("Einstein from noise", Henderson 2013,
+PNAS 110, 18037), and the half-maps then agree as far as they were given the same picture. Two things cannot come about
+so: agreement beyond the start's low-pass, and particles that are better explained by a map in which they had no part
+than by a featureless ball.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from scherzer.geometry.point_groups import point_group
+from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.maps.agreement import Agreement, agreement_beyond
+from scherzer.maps.held_out import HeldOut, held_out
+from scherzer.maps.refinement import Refinement, fit_sampling
+from scherzer.maps.settings import RefineSettings
+
+Verdict = Literal["structure", "no structure", "not certain"]
+
+SIGMA = 4.0  # standard errors that count as evidence; a choice of ours: below 1 in 10,000 if errors are normal
+WEAK_SIGMA = 1.0  # below it there is not even a hint
+MARGIN = 2.0  # what the mask smears past the start's low-pass, in units of 1 / diameter
+FINEST_A = 10.0  # held-out scores take no finer detail: the number of poses would grow with its fifth power
+SAMPLING = 2.2  # pixels per finest detail
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What speaks for a structure.
+
+    Attributes
+    ----------
+    verdict : {"structure", "no structure", "not certain"}
+        Both agreement beyond the start and held-out scores speak for it; neither does in the least; or in between.
+    sentence : str
+        Why.
+    half_maps, start : Agreement or None
+        Of the half-maps, and of the map with its start, beyond the start's low-pass; None where sampling ends there.
+    held_out : HeldOut
+        Scores of particles against the map of the half in which they are not.
+    """
+
+    verdict: Verdict
+    sentence: str
+    half_maps: Agreement | None
+    start: Agreement | None
+    held_out: HeldOut
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers and texts; None for what is not known."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def judge(
+    refined: Refinement,
+    particles: ParticleSet,
+    start: Tensor,
+    start_pixel_size_A: float,
+    symmetry: str,
+    diameter_A: float,
+    settings: RefineSettings,
+) -> Judgement:
+    """Judge a refinement.
+
+    Parameters
+    ----------
+    refined : Refinement
+        Its result.
+    particles : ParticleSet
+        The particles that it was made of.
+    start : Tensor
+        ``(s, s, s)`` the map that it was started from, with all its detail.
+    start_pixel_size_A : float
+        Of it.
+    symmetry, diameter_A, settings
+        As for the refinement.
+    """
+    box, pixel_size_A = refined.volume.shape[-1], refined.pixel_size_A
+    group = point_group(symmetry).to(refined.volume.device)
+    limit_A = settings.start_resolution_A
+    finest_A = max(FINEST_A, SAMPLING * pixel_size_A, min(refined.resolution_fsc143_A or limit_A, limit_A))
+    scores = held_out(
+        particles.resized(box),
+        refined.half_maps * refined.mask,
+        refined.fsc.corrected,
+        group,
+        diameter_A,
+        finest_A,
+        settings.shift_range_A,
+        settings.seed,
+    )
+    model = fit_sampling(start.to(refined.volume.device), start_pixel_size_A, box, pixel_size_A)
+    cut_A = 1 / (1 / limit_A + MARGIN / diameter_A)
+    halves, with_start = (
+        agreement_beyond(first, second, refined.mask, pixel_size_A, cut_A, len(group), settings.seed)
+        for first, second in ((refined.half_maps[0], refined.half_maps[1]), (refined.volume, model))
+    )
+    verdict, sentence = conclude(halves, with_start, scores)
+    return Judgement(verdict, sentence, halves, with_start, scores)
+
+
+def conclude(half_maps: Agreement | None, start: Agreement | None, scores: HeldOut) -> tuple[Verdict, str]:
+    """Return the verdict and why."""
+    known = [
+        (found, words)
+        for found, words in ((half_maps, "the half-maps agree"), (start, "the map agrees with its start"))
+        if found is not None
+    ]
+    weakest, rival = min(
+        ((scores.over_nothing, "nothing"), (scores.over_ball, "a ball"), (scores.over_scrambled, "other detail")),
+        key=lambda one: one[0].sigma,
+    )
+    agree = any(found.sigma > SIGMA for found, _ in known)
+    explained = weakest.sigma > SIGMA
+    if agree:
+        found, words = max(known, key=lambda one: one[0].sigma)
+        first = f"{words} to {found.to_A:.1f} A, beyond the start's low-pass ({found.sigma:.0f} sd above chance)"
+    elif half_maps is not None:
+        first = f"the half-maps do not agree beyond {half_maps.from_A:.1f} A, where what the start gave them ends"
+    else:
+        first = "the images end where what the start gave the half-maps does"
+    better = "better" if explained else "not clearly better" if weakest.sigma > 0 else "worse"
+    second = (
+        f"each half's map explains the other half's particles {better} than {rival} does "
+        f"({weakest.mean:+.2f} nats a particle, standard error {weakest.error:.2f})"
+    )
+    verdict: Verdict = "not certain"
+    if agree and explained:
+        verdict = "structure"
+    elif not agree and weakest.sigma < WEAK_SIGMA:
+        verdict = "no structure"
+    return verdict, f"{verdict}: {first}, {'and' if agree == explained else 'but'} {second}"
