@@ -10,6 +10,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from scherzer.geometry.sphere import orientation_grid
+
 _Z, _X = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
 _GENERATORS = {  # (order, axis), as RELION's table of symmetries states them
     "T": ((3, _Z), (2, (0.0, 0.816496581, 0.577350269))),
@@ -70,3 +72,40 @@ def point_group(symmetry: str) -> Tensor:
 def _rotation(order: int, axis: tuple[float, float, float]) -> np.ndarray:
     direction = np.asarray(axis) / np.linalg.norm(axis)
     return np.asarray(Rotation.from_rotvec(2 * np.pi / order * direction).as_matrix())
+
+
+def normaliser(symmetry: str, step_rad: float) -> Tensor:
+    """Rotations that map a point group's axes onto themselves: maps that differ by them are the same map.
+
+    Parameters
+    ----------
+    symmetry : str
+        Point group.
+    step_rad : float
+        Spacing where they are continuous: about z for Cn, everywhere for C1.
+
+    Returns
+    -------
+    Tensor
+        ``(r, 3, 3)`` float32, one of each coset of the group, the identity first where they are discrete.
+    """
+    name = parse_symmetry(symmetry)
+    if name == "C1":
+        return orientation_grid(step_rad, torch.eye(3)[None])
+    if name in ("O", "I"):
+        return torch.eye(3)[None]
+    if name == "T":  # a quarter turn about one of its 2-folds makes O of it
+        turns = [np.eye(3), _rotation(4, _GENERATORS["T"][1][1])]
+    elif name == "D2":  # the three axes can change places
+        third, quarter = _rotation(3, (1.0, 1.0, 1.0)), _rotation(4, _Z)
+        turns = [power @ swap for swap in (np.eye(3), quarter) for power in (np.eye(3), third, third @ third)]
+    elif name[0] == "D":
+        turns = [np.eye(3), _rotation(2 * int(name[1:]), _Z)]
+    else:
+        order = int(name[1:])
+        count = max(1, round(2 * np.pi / order / step_rad))
+        about = [_rotation(order * count, _Z)]
+        turns = [
+            np.linalg.matrix_power(about[0], k) @ flip for flip in (np.eye(3), _rotation(2, _X)) for k in range(count)
+        ]
+    return torch.from_numpy(np.stack(turns)).float()

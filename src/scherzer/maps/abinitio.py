@@ -1,37 +1,25 @@
-"""A first map from particles alone: stochastic expectation maximisation from several random starts."""
+"""A first map from particles alone: random starts, of which the best go on, and what the best one is worth."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from scherzer.fourier.shells import fourier_shell_correlation
-from scherzer.fourier.slices import SliceAccumulator, slice_table
 from scherzer.geometry.point_groups import point_group
-from scherzer.geometry.rotations import random_rotations
-from scherzer.geometry.sphere import orientation_grid
-from scherzer.likelihood.band import make_band
-from scherzer.likelihood.noise import image_power
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
-from scherzer.likelihood.score import prepare
-from scherzer.likelihood.search import search
-from scherzer.maps.half_set import COARSEST_STEP_RAD, WeightedPoses, insert, shifts_for, slice_bank
-from scherzer.maps.reconstruction import solve, spherical_mask, symmetric
+from scherzer.maps.first_map_evidence import Finalist, FirstMapEvidence, held_out_gain, weigh
 from scherzer.maps.settings import AbInitioSettings
+from scherzer.maps.stochastic import Specimen, Stage, polish, random_start, run_stage, specimen_at
 
-CANDIDATES = 8  # orientations a particle is inserted at
-STEP_SHARE = 1.2  # spacing of the grid: of d at the particle's edge
-FIRST_TEMPERATURE = 4.0  # softens the posterior while the map is still wrong
-FIRST_MEMORY, LAST_MEMORY = 0.3, 0.85  # share of the old sums that each batch keeps
-NYQUIST_SHARE = 0.8  # the band ends at this share of the working box's Nyquist frequency
-EDGE_A = 10.0
-NEGATIVE_SHARE = 0.1  # of negative density that stays: positivity, but no bias of the solvent
+RUNGS = ((4.0, 2.0), (2.0, 1.0), (1.0, 1.0))  # temperature at the ends of each third of the batches
+KEPT = 1 / 3  # share of the starts that goes on after each third, but two at least
+POLISH_ROUNDS = 2  # passes over all particles with continuous poses, up to the finest band
+COARSEST_DETAILS = 10  # the first band ends at this part of the diameter, if that is coarser than the setting
 
 Progress = Callable[[float, str], None]
 
@@ -49,16 +37,36 @@ class AbInitio:
     resolution_A : float
         Where the search's band ended; what the map holds beyond comes from the mask and means nothing.
     held_out_score : list of float
-        Mean log likelihood gain of the held-out particles for each seed.
+        Mean log likelihood gain of the held-out particles for each start, nat, when it was last continued.
+    batches : list of int
+        How far each start was continued.
     chosen : int
-        Index of the seed of the best held-out likelihood.
+        Index of the start of the best held-out likelihood.
+    evidence : FirstMapEvidence
+        Whether there is a structure, and whether another map fits as well.
     """
 
     volume: Tensor
     pixel_size_A: float
     resolution_A: float
     held_out_score: list[float]
+    batches: list[int]
     chosen: int
+    evidence: FirstMapEvidence
+
+
+@dataclass
+class _Start:
+    """A map on its way."""
+
+    seed: int
+    volume: Tensor
+    gain: Tensor = field(default_factory=lambda: torch.zeros(0))
+    batches: int = 0
+
+    @property
+    def score(self) -> float:
+        return float(self.gain.mean())
 
 
 def reconstruct_ab_initio(
@@ -70,10 +78,11 @@ def reconstruct_ab_initio(
 ) -> AbInitio:
     """Find a map without a reference.
 
-    Each seed starts from particles inserted at random orientations, and repeats: align a random batch on the present
-    map, insert it at its likely poses, fade out older batches. Resolution rises and the posterior sharpens on a fixed
-    schedule. The symmetry is imposed throughout. The seed whose map explains best particles that were never inserted
-    is returned.
+    Each start begins with particles inserted at random orientations and repeats: align a random batch on the present
+    map, insert it at poses drawn from their posterior, fade out older batches, while the posterior sharpens. The band
+    is fine from the beginning: what tells the settings of a round particle apart is not seen in a coarse one, in which
+    the map would settle. Not every start arrives; after each third of the batches the best third goes on, judged by
+    particles that were never inserted. The best map is polished on all particles. The symmetry is imposed throughout.
 
     Parameters
     ----------
@@ -96,113 +105,89 @@ def reconstruct_ab_initio(
     settings = settings or AbInitioSettings()
     if len(particles) < 20:
         raise ValueError(f"{len(particles)} particles are too few for a first map: at least 20 are needed")
-    group = point_group(symmetry).to(particles.transforms.device)
-    box = max(32, 2 * math.ceil(particles.extent_A / (settings.finest_A * NYQUIST_SHARE)))
-    small = particles.resized(min(box, particles.box))
-    specimen = _Specimen(small, image_power(small), group, diameter_A, settings)
-    done = [0] * settings.seeds
+    group = point_group(symmetry)
+    held = _held_out(particles, settings)
+    early_A = max(settings.coarsest_A, diameter_A / COARSEST_DETAILS, settings.finest_A)
 
-    def run(seed: int) -> tuple[Tensor, float]:
-        def count(step: int) -> None:
-            done[seed] = step
-            if progress:
-                progress(sum(done) / (settings.seeds * settings.batches), f"{settings.seeds} random starts")
+    def sampled(resolution_A: float) -> Specimen:
+        return specimen_at(particles, resolution_A, group, diameter_A, settings.shift_range_A, held)
 
-        return _run_seed(specimen, settings.seed * 100 + seed, count)
-
-    results = map_blocks(run, range(settings.seeds), particles.transforms.device)
-    scores = [score for _, score in results]
-    chosen = scores.index(max(scores))
-    return AbInitio(results[chosen][0], small.pixel_size_A, specimen.band_end_A, scores, chosen)
-
-
-@dataclass(frozen=True)
-class _Specimen:
-    """What stays the same through a run."""
-
-    particles: ParticleSet
-    noise: Tensor
-    group: Tensor
-    diameter_A: float
-    settings: AbInitioSettings
-
-    @property
-    def band_end_A(self) -> float:
-        """Resolution of the last batches: as set, or what the sampling allows."""
-        return max(self.settings.finest_A, 2 * self.particles.pixel_size_A / NYQUIST_SHARE)
+    coarse, fine = sampled(early_A), sampled(settings.finest_A)
+    early_A = coarse.finest_A(early_A)
+    told = _Told(progress, settings)
+    starts = _race(coarse, early_A, settings, told)
+    alive = sorted((start for start in starts if start.batches == settings.batches), key=lambda start: -start.score)
+    best = alive[0]
+    finest_A = fine.finest_A(settings.finest_A)
+    volume = polish(fine, best.volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
+    told(1.0)
+    finalists = [Finalist(start.volume, start.gain) for start in alive]
+    return AbInitio(
+        volume=volume,
+        pixel_size_A=fine.particles.pixel_size_A,
+        resolution_A=finest_A,
+        held_out_score=[start.score for start in starts],
+        batches=[start.batches for start in starts],
+        chosen=starts.index(best),
+        evidence=weigh(coarse, finalists, symmetry, early_A),
+    )
 
 
-def _run_seed(specimen: _Specimen, seed: int, count: Callable[[int], None]) -> tuple[Tensor, float]:
-    """Return one seed's map and the mean score of its held-out particles."""
-    particles, settings = specimen.particles, specimen.settings
-    group = specimen.group
-    device = particles.transforms.device
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(particles), generator=generator).to(device)
-    held = max(5, round(settings.held_out * len(particles)))
-    held_out, training = particles[order[:held]], order[held:]
-    mask = spherical_mask(particles.box, particles.pixel_size_A, specimen.diameter_A, EDGE_A, device)
-    batch = min(len(training), settings.batch_particles)
-    first = training[torch.randint(len(training), (batch,), generator=generator).to(device)]
-    sums = _insert_halves(specimen, first, _random_poses(batch, seed, device), settings.coarsest_A)
-    volume = _solve(sums, group, mask)
-    for step in range(settings.batches):
-        part = step / max(settings.batches - 1, 1)
-        rise = min(1, part / 0.8)
-        resolution_A = settings.coarsest_A * (specimen.band_end_A / settings.coarsest_A) ** rise
-        temperature = FIRST_TEMPERATURE ** (1 - min(1.0, part / 0.7))
-        memory = FIRST_MEMORY + (LAST_MEMORY - FIRST_MEMORY) * part
-        chosen = training[torch.randperm(len(training), generator=generator)[:batch].to(device)]
-        turn = torch.randn(3, generator=generator)
-        found = _posterior(specimen, particles[chosen], volume, resolution_A, temperature, turn)
-        fresh = _insert_halves(specimen, chosen, found, resolution_A)
-        for old, new in zip(sums, fresh, strict=True):
-            old.absorb(new, memory)
-        volume = _solve(sums, group, mask)
-        count(step + 1)
-    final = _posterior(specimen, held_out, volume, specimen.band_end_A, 1.0, torch.zeros(3))
-    return volume, float(final.score[:, 0].mean())
+class _Told:
+    """Adds up what several starts have done and tells it."""
+
+    def __init__(self, progress: Progress | None, settings: AbInitioSettings) -> None:
+        self.progress, self.settings, self.done = progress, settings, 0
+        rungs, alive, total = len(RUNGS), settings.seeds, 0
+        for _ in range(rungs):
+            total += alive
+            alive = _survivors(alive)
+        self.total = total + 1
+
+    def __call__(self, fraction: float | None = None) -> None:
+        self.done += 1
+        if self.progress:
+            self.progress(fraction or self.done / self.total, f"{self.settings.seeds} random starts")
 
 
-def _posterior(
-    specimen: _Specimen, particles: ParticleSet, volume: Tensor, resolution_A: float, temperature: float, turn: Tensor
-) -> WeightedPoses:
-    """Most likely poses of particles on a grid, with their posterior at a temperature."""
-    device = volume.device
-    band = make_band(particles.box, particles.extent_A / resolution_A, device=device)
-    step = min(STEP_SHARE * resolution_A / (specimen.diameter_A / 2), COARSEST_STEP_RAD)
-    grid = orientation_grid(step, specimen.group.cpu(), turn).to(device)
-    references = slice_bank(slice_table(volume, particles.extent_A / resolution_A), grid, band)
-    shifts = shifts_for(resolution_A, particles.pixel_size_A, specimen.settings.shift_range_A, device)
-    images = prepare(particles, band, specimen.noise)
-    found = search(images, references, shifts, keep=CANDIDATES)
-    return WeightedPoses(grid[found.reference], found.shift_px, found.score, found.probabilities(temperature))
+def _survivors(alive: int) -> int:
+    return max(min(2, alive), math.ceil(KEPT * alive))
 
 
-def _random_poses(count: int, seed: int, device: torch.device) -> WeightedPoses:
-    rotations = random_rotations(count, np.random.default_rng(seed)).to(device)[:, None]
-    zero = torch.zeros((count, 1), device=device)
-    return WeightedPoses(rotations, torch.zeros((count, 1, 2), device=device), zero, torch.ones_like(zero))
+def _held_out(particles: ParticleSet, settings: AbInitioSettings) -> Tensor:
+    """Which particles are only scored, ``(n,)`` bool: the same for all starts, so that these can be compared."""
+    count = max(5, round(settings.held_out * len(particles)))
+    order = torch.randperm(len(particles), generator=torch.Generator().manual_seed(settings.seed))
+    held = torch.zeros(len(particles), dtype=torch.bool)
+    held[order[:count]] = True
+    return held.to(particles.transforms.device)
 
 
-def _insert_halves(
-    specimen: _Specimen, chosen: Tensor, found: WeightedPoses, resolution_A: float
-) -> list[SliceAccumulator]:
-    """Sums of every other one of the chosen particles and of the rest, on one grid for the whole run."""
-    extent_A = specimen.particles.extent_A
-    parts = []
-    for start in (0, 1):
-        rows = torch.arange(start, len(chosen), 2, device=chosen.device)
-        half = WeightedPoses(found.rotations[rows], found.shift_px[rows], found.score[rows], found.weight[rows])
-        particles = specimen.particles[chosen[rows]]
-        radii = extent_A / resolution_A, extent_A / specimen.band_end_A
-        parts.append(insert(particles, half, specimen.noise, *radii))
-    return parts
+def _race(specimen: Specimen, resolution_A: float, settings: AbInitioSettings, told: _Told) -> list[_Start]:
+    """Run all starts a while, go on with the better ones, and so on; return all."""
+    device = specimen.group.device
+    lengths = [settings.batches // len(RUNGS)] * len(RUNGS)
+    lengths[-1] += settings.batches - sum(lengths)
+    stages = [
+        Stage(length, settings.batch_particles, resolution_A, resolution_A, *temperatures)
+        for length, temperatures in zip(lengths, RUNGS, strict=True)
+    ]
 
+    def begin(number: int) -> _Start:
+        seed = settings.seed * 100 + number
+        return _Start(seed, random_start(specimen, stages[0], seed))
 
-def _solve(sums: list[SliceAccumulator], group: Tensor, mask: Tensor) -> Tensor:
-    """Joined map of both sums, weighted by their correlation, positive within the mask."""
-    symmetrised = [symmetric(part, group) for part in sums]
-    fsc = fourier_shell_correlation(*(solve(part) * mask for part in symmetrised)).clamp(min=0)
-    volume = solve(symmetrised[0] + symmetrised[1], 2 * fsc / (1 + fsc)) * mask
-    return torch.where(volume > 0, volume, NEGATIVE_SHARE * volume)
+    starts = map_blocks(begin, range(settings.seeds), device)
+    alive = list(starts)
+    for rung, stage in enumerate(stages):
+
+        def go_on(start: _Start, rung: int = rung, stage: Stage = stage) -> None:
+            start.volume = run_stage(specimen, stage, start.volume, start.seed * len(RUNGS) + rung)
+            start.gain = held_out_gain(specimen, start.volume, resolution_A)
+            start.batches += stage.batches
+            told()
+
+        map_blocks(go_on, alive, device)
+        if rung + 1 < len(stages):
+            alive = sorted(alive, key=lambda start: -start.score)[: _survivors(len(alive))]
+    return starts

@@ -38,11 +38,11 @@ class AbInitioSettings:
     Attributes
     ----------
     seeds : int
-        Random starts, of which the one with the best held-out likelihood is taken.
+        Random starts. After each third of the batches the third that best explains held-out particles goes on.
     batches, batch_particles : int
-        Batches per start and particles per batch.
+        Batches of a start that goes on to the end, and particles per batch.
     coarsest_A, finest_A : float
-        Resolution of the first and the last batches.
+        Resolution of the search for orientations (a tenth of the diameter, where that is coarser) and of the map.
     held_out : float
         Share of the particles that is only scored, never inserted.
     shift_range_A : float
@@ -51,11 +51,11 @@ class AbInitioSettings:
         Of all random choices.
     """
 
-    seeds: int = 3
-    batches: int = 50
+    seeds: int = 12
+    batches: int = 30
     batch_particles: int = 300
-    coarsest_A: float = 30.0
-    finest_A: float = 10.0
+    coarsest_A: float = 12.0
+    finest_A: float = 9.0
     held_out: float = 0.1
     shift_range_A: float = 12.0
     seed: int = 0

@@ -47,6 +47,7 @@ def write(folder: Path, found: AbInitio) -> None:
         {
             "sczStart": range(1, len(found.held_out_score) + 1),
             "sczHeldOutScore": found.held_out_score,
+            "sczBatches": found.batches,
             "sczChosen": [int(number == found.chosen) for number in range(len(found.held_out_score))],
         }
     )
