@@ -23,7 +23,7 @@ TRUTH = "truth"
 DEMO_FINEST_A = 5.0
 DEMO_ROUNDS = 4
 DEMO_TARGET_A = 5.0
-DEMO_STARTS, DEMO_BATCHES = 2, 40
+DEMO_STARTS, DEMO_BATCHES = 6, 24
 DEMO_REFINEMENTS, DEMO_DRAWS = 15, 3
 # What the user of a real session would know and state.
 FACTS = "acquisition.yaml"
