@@ -25,7 +25,6 @@ import starfile
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from scherzer.formats.movie_writing import write_movie
@@ -235,20 +234,18 @@ def rows(folder: Path, count: int = 5) -> Iterator[tuple[str, str]]:
     movies, truth = movies_of(folder / "resting", resting)
     thin = thinned(movies, folder / "resting" / "thin")
     errors = []
-    for name, some, dose in (("full", movies, DOSE), ("thin", thin, THIN * DOSE)):
+    for name, some, dose in (("two", movies, DOSE), ("thin_two", thin, THIN * DOSE)):
         errors.append(rms_px(ours(some, folder / "resting" / name, dose, 2)[0], truth))
     what = f"rms error of the path where water rests, {DOSE:g} and {THIN * DOSE:g} e/px/frame"
     yield what, "{:.3f}, {:.3f} px".format(*errors)
 
 
 def main() -> None:
-    """Print the table."""
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    table, console = Table("measured", ""), Console(width=150)
+    """Print the table, each row as soon as it is measured."""
+    count, console = int(sys.argv[2]) if len(sys.argv) > 2 else 5, Console(width=150)
     with tempfile.TemporaryDirectory() as temporary:
-        for row in rows(Path(sys.argv[1] if len(sys.argv) > 1 else temporary), count):
-            table.add_row(*row)
-    console.print(table)
+        for what, result in rows(Path(sys.argv[1] if len(sys.argv) > 1 else temporary), count):
+            console.print(f"{what:75} {result}", highlight=False)
     if shutil.which(RELION) is None:
         console.print(f"{RELION} is not installed: nothing compared with it")
 
