@@ -11,13 +11,15 @@ import torch
 
 from scherzer.fourier.filters import lowpass
 from scherzer.fourier.shells import fourier_shell_correlation
+from scherzer.fourier.slices import slice_table
 from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.band import make_band
 from scherzer.likelihood.noise import image_power
 from scherzer.likelihood.score import cross_term, prepare
 from scherzer.likelihood.search import reference_bank, shift_grid
 from scherzer.maps.agreement import Agreement, agreement_beyond
-from scherzer.maps.held_out import Gain, HeldOut, gain_of, held_out, marginal, scramble, spherical_average
+from scherzer.maps.explained import Explained, explained_signal
+from scherzer.maps.held_out import Gain, HeldOut, gain_of, held_out, marginal, sampled, scramble, spherical_average
 from scherzer.maps.judgement import Judgement, conclude, judge
 from scherzer.maps.refinement import Refinement, refine
 from scherzer.maps.settings import RefineSettings
@@ -44,6 +46,7 @@ def test_particles_of_a_structure_are_told(of_particles: Judgement) -> None:
     assert of_particles.half_maps.sigma > 6
     assert of_particles.held_out.least_sigma > 10
     assert of_particles.sentence.startswith("structure: ")
+    assert of_particles.explained.share == pytest.approx(1, abs=0.1)
     assert json.loads(json.dumps(of_particles.to_json(), allow_nan=False))["held_out"]["particles"] == 240
 
 
@@ -70,6 +73,39 @@ def test_more_noise_does_not_become_a_structure(nothing: Scene, symmetry: str) -
     start = symmetrise_volume(nothing.truth.roll((2, 1, -2), (0, 1, 2)), point_group(symmetry))
     scene = replace(nothing, particles=fresh, symmetry=symmetry)
     assert refined_and_judged(scene, start / start.std())[1].verdict == "no structure"
+
+
+def test_a_start_of_another_shape_is_doubted_though_its_half_maps_agree(dihedral: Scene) -> None:
+    """Both halves follow it to the same wrong poses; from the right start, the same particles are a structure."""
+    generator = torch.Generator().manual_seed(11)
+    turned = dihedral.truth.flip(0).transpose(0, 1).roll((3, -2, 2), (0, 1, 2))
+    start = symmetrise_volume(turned + 0.01 * torch.randn(turned.shape, generator=generator), point_group("D2"))
+    assert fourier_shell_correlation(start, dihedral.truth)[2:10].mean() < 0.3
+    found, judged = refined_and_judged(dihedral, start)
+    assert fourier_shell_correlation(found.volume, dihedral.truth)[6:11].mean() < 0.3
+    assert judged.half_maps is not None
+    assert judged.half_maps.sigma > 4
+    assert judged.held_out.least_sigma > 4
+    assert judged.verdict == "not certain"
+    assert "of the signal in the images" in judged.sentence
+
+
+def test_the_true_map_at_true_poses_has_all_of_the_signal(dihedral: Scene) -> None:
+    maps = torch.stack((dihedral.truth, dihedral.truth))
+    about = (dihedral.rotations, dihedral.shift_A, dihedral.diameter_A, 15.0)
+    fsc = torch.ones(dihedral.particles.box // 2 + 1)
+    whole = explained_signal(dihedral.particles, maps, fsc, *about)
+    assert whole.share == pytest.approx(1, abs=0.06)
+    half = explained_signal(dihedral.particles, maps * 0.5**0.5, fsc, *about)
+    assert half.share == pytest.approx(whole.share / 2, rel=1e-3)
+    assert 0.002 < whole.error < 0.05
+
+
+def test_no_share_of_a_signal_that_is_not_there(nothing: Scene) -> None:
+    maps = torch.stack((nothing.truth, nothing.truth)) / nothing.truth.std()
+    fsc = torch.ones(nothing.particles.box // 2 + 1)
+    found = explained_signal(nothing.particles, maps, fsc, nothing.rotations, nothing.shift_A, 92.0, 15.0)
+    assert found.share is None
 
 
 def test_particles_of_little_signal_are_never_called_nothing(dihedral: Scene) -> None:
@@ -116,6 +152,19 @@ def test_truth_gains_over_its_ball_and_over_other_detail(octahedral: Scene) -> N
     ball = spherical_average(octahedral.truth)
     flat = held_out(octahedral.particles, torch.stack((ball, ball)), fsc, group, octahedral.diameter_A, 12.0, 8.0)
     assert flat.over_ball.mean < 0.05 * scores.over_ball.mean
+
+
+def test_maps_and_images_stay_on_one_scale_when_cropped(dihedral: Scene) -> None:
+    maps = torch.stack((dihedral.truth, dihedral.truth))
+    particles, small = sampled(dihedral.particles, maps, 23.0)
+    assert (particles.box, small.shape[-1]) == (24, 24)
+    band = make_band(24, 9.0)
+    wide = make_band(36, 9.0)
+    there = slice_table(dihedral.truth, 12.0).slices(dihedral.rotations[:5], wide.kx, wide.ky)
+    here = slice_table(small[0], 11.0).slices(dihedral.rotations[:5], band.kx, band.ky)
+    image_scale = particles.transforms[0, 1, 1] / dihedral.particles.transforms[0, 1, 1]
+    ratio = (here * there.conj()).sum() / (there * there.conj()).sum()
+    assert float(ratio.real) == pytest.approx(float(image_scale.real), rel=0.03)
 
 
 def test_a_ball_has_no_features_and_the_same_profile(dihedral: Scene) -> None:
@@ -180,20 +229,22 @@ def scores(mean: float, error: float) -> HeldOut:
 
 
 @pytest.mark.parametrize(
-    ("sigma", "gain", "verdict"),
+    ("sigma", "gain", "share", "verdict"),
     [
-        (9.0, 1.0, "structure"),
-        (9.0, -1.0, "not certain"),
-        (1.0, 1.0, "not certain"),
-        (1.0, 0.2, "not certain"),
-        (1.0, -0.1, "no structure"),
-        (None, -0.1, "no structure"),
-        (None, 1.0, "not certain"),
+        (9.0, 1.0, 0.9, "structure"),
+        (9.0, 1.0, None, "structure"),
+        (9.0, 1.0, 0.5, "not certain"),
+        (9.0, -1.0, 0.9, "not certain"),
+        (1.0, 1.0, 0.9, "not certain"),
+        (1.0, 0.2, 0.9, "not certain"),
+        (1.0, -0.1, 0.9, "no structure"),
+        (None, -0.1, None, "no structure"),
+        (None, 1.0, 0.9, "not certain"),
     ],
 )
-def test_both_kinds_of_evidence_are_needed(sigma: float | None, gain: float, verdict: str) -> None:
+def test_all_kinds_of_evidence_are_needed(sigma: float | None, gain: float, share: float | None, verdict: str) -> None:
     halves = None if sigma is None else Agreement(14.0, 10.0, 0.5, 0.1, sigma)
-    found, sentence = conclude(halves, None, scores(gain, 0.1))
+    found, sentence = conclude(halves, None, scores(gain, 0.1), Explained(share, 0.02, 15.0))
     assert found == verdict
     assert sentence.startswith(f"{verdict}: ")
     assert "than a ball does" in sentence

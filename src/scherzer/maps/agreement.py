@@ -11,7 +11,7 @@ from torch import Tensor
 from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.maps.fsc import randomise_phases
 
-RANDOMISATIONS = 10  # of the phases, for mean and spread of chance agreement
+RANDOMISATIONS = 5  # of the phases, for mean and spread of chance agreement
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scherzer.fourier.crop import resize_volume
 from scherzer.fourier.filters import apply_radial
 from scherzer.fourier.grids import centred_irfftn, centred_rfftn, real_radius, rfft_radius
 from scherzer.fourier.shells import shell_mean
@@ -30,6 +31,7 @@ from scherzer.maps.symmetrise import symmetrise_volume
 
 FLOPS = 4e11  # for one map: a few seconds; fewer particles are scored where it does not suffice
 LEAST_PARTICLES, MOST_PARTICLES = 200, 2000
+SAMPLING = 2.6  # pixels per finest detail of the band: room for interpolation
 BALL_PASSES = 4
 SCORE_ENTRIES = 2**22  # entries of one block of scores, 16 MiB in float32
 
@@ -106,6 +108,8 @@ def held_out(
         Of the scrambled detail.
     """
     device = particles.transforms.device
+    particles, half_maps = sampled(particles, half_maps, SAMPLING * particles.extent_A / resolution_A)
+    fsc = fsc[: particles.box // 2 + 1].clamp(0, 1)
     band = make_band(particles.box, min(particles.extent_A / resolution_A, particles.box / 2 - 1), device=device)
     grid = orientation_grid(angular_step_rad(resolution_A, diameter_A), group.cpu()).to(device)
     shifts = shifts_for(resolution_A, particles.pixel_size_A, shift_range_A, device)
@@ -117,7 +121,7 @@ def held_out(
         rows = torch.nonzero(particles.half == number)[:, 0]
         rows = rows[torch.linspace(0, len(rows) - 1, max(1, min(len(rows), count // 2)), device=device).long()]
         images = prepare(particles[rows], band, noise)
-        volume = apply_radial(half_maps[other], fsc.clamp(0, 1))
+        volume = apply_radial(half_maps[other], fsc)
         ball = spherical_average(volume)
         scrambled = ball + scramble(volume - ball, group, seed)
         scores = [marginal(images, _bank(part, grid, band), shifts) for part in (volume, scrambled)]
@@ -133,6 +137,16 @@ def held_out(
         particles=len(own),
         resolution_A=resolution_A,
     )
+
+
+def sampled(particles: ParticleSet, half_maps: Tensor, box: float) -> tuple[ParticleSet, Tensor]:
+    """Return particles and their maps in a box, px, even and no larger than theirs, on one scale as before."""
+    own = particles.box
+    small = min(own, 2 * math.ceil(box / 2))
+    if small == own:
+        return particles, half_maps
+    # Images keep the standard deviation of their noise, and with it a projection must keep its scale.
+    return particles.resized(small), resize_volume(half_maps, small) * (own / small) ** 2
 
 
 def _bank(volume: Tensor, grid: Tensor, band: Band) -> ReferenceBank:

@@ -124,13 +124,16 @@ def _for_pictures(maps: Sequence[MapEntry]) -> list[MapEntry]:
 
 
 def short_lines(entry: MapEntry) -> tuple[str, ...]:
-    """Return the lines beneath a map among others: resolution, B-factor, particles."""
+    """Return the lines beneath a map among others: resolution, B-factor, particles, and doubt of it."""
     record = entry.record
     lines = [brief(record.get("resolution_fsc143_A"), A, record.get("resolution_fsc143_A_reason"), 2)]
     if number_of(record.get("bfactor_A2")) is not None:
         lines.append(f"B-factor {brief(record.get('bfactor_A2'), f'{A}²', None, 0)}")
     if number_of(record.get("particles")) is not None:
         lines.append(f"{quantity(record['particles'])} particles")
+    structure = record.get("structure")
+    if structure and structure["verdict"] != "structure":
+        lines.append(str(structure["verdict"]))
     return tuple(lines)
 
 
@@ -143,6 +146,9 @@ def map_facts(entry: MapEntry, pictures: MapPictures | Missing, sharpened: bool)
             brief(record.get("resolution_fsc143_A"), A, record.get("resolution_fsc143_A_reason"), 2),
         )
     ]
+    if record.get("structure"):
+        verdict, _, reason = str(record["structure"]["sentence"]).partition(": ")
+        facts.append(("a structure?", f"{'yes' if verdict == 'structure' else verdict}: {reason}"))
     facts.append(("B-factor", brief(record.get("bfactor_A2"), f"{A}²", record.get("bfactor_A2_reason"), 0)))
     shown = (key for key in ("particles", "micrographs", "symmetry", "start") if record.get(key) not in (None, ""))
     facts += [(column_of(key).heading, quantity(record[key])) for key in shown]

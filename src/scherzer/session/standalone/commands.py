@@ -108,9 +108,11 @@ def ab_initio_of_particles(
     particles, notes = load(given)
     run = replace(run, notes=notes)
     with run.opened() as (_, log), rooms(log, "abinitio"):
-        write_ab_initio(out, reconstruct_ab_initio(particles, given.symmetry, given.diameter_A, settings, progress))
+        found = reconstruct_ab_initio(particles, given.symmetry, given.diameter_A, settings, progress)
+        write_ab_initio(out, found)
+        run = replace(run, notes=(*notes, found.evidence.sentence))
         run.complete()
-    return StageOutcome(1, summary, notes=notes)
+    return StageOutcome(1, summary, notes=run.notes)
 
 
 @contextmanager
