@@ -65,6 +65,9 @@ def test_no_shift_is_longer_than_allowed(moved: Scene) -> None:
 def test_weights_are_a_posterior_and_best_comes_first(moved: Scene) -> None:
     result = found(moved, poses(AWAY_PX, 0.0), 10.0)
     assert torch.allclose(result.weight.sum(1), torch.ones(COUNT))
-    assert (result.weight[:, :1] == 1).all()  # the bands differ: only the best is kept
+    assert (result.weight.diff(dim=1) <= 0).all()
+    assert (
+        (result.score[:, 1] - result.score[:, 0]).exp() - result.weight[:, 1] / result.weight[:, 0]
+    ).abs().max() < 1e-4
     best = result.best()
     assert torch.equal(best.score, result.score[:, 0])

@@ -15,16 +15,16 @@ from scherzer.maps.half_set import (
     COARSEST_STEP_RAD,
     RoundPlan,
     WeightedPoses,
-    affordable_grid,
     angular_step_rad,
     insert,
     residuals,
     shifts_for,
 )
+from scherzer.maps.pose_search import affordable_grid
 from scherzer.maps.reconstruction import radial_power, solve, symmetric
 from scherzer.maps.refinement import fit_sampling
 from scherzer.maps.settings import RefineSettings
-from scherzer.maps.start_scale import scaled_start
+from scherzer.maps.start_scale import sample_of, scaled_start
 
 Scene = Any  # of conftest.py
 
@@ -92,12 +92,16 @@ def test_halves_add_up_to_the_whole(dihedral: Scene) -> None:
 
 def test_residuals_of_the_truth_are_the_noise(dihedral: Scene) -> None:
     poses = true_poses(dihedral).best()
-    sums, counts = residuals(dihedral.particles, dihedral.truth, poses, 12)
+    noise = flat_noise(dihedral)[None]
+    found = residuals(dihedral.particles, dihedral.truth, noise, poses, 12)
+    sums, counts = found.power[0]
     assert torch.allclose((sums / counts)[3:12] / dihedral.noise_power, torch.ones(9).double(), atol=0.12)
     assert (counts[14:] == 0).all()
     away = Poses(poses.rotations.flip(0), poses.shift_px, poses.score)
-    wrong = residuals(dihedral.particles, dihedral.truth, away, 12)[0]
-    assert wrong.sum() > 1.05 * sums.sum()
+    wrong = residuals(dihedral.particles, dihedral.truth, noise, away, 12)
+    assert wrong.power[0, 0].sum() > 1.05 * sums.sum()
+    assert found.cross.sum() / found.square.sum() == pytest.approx(1, abs=0.03)
+    assert wrong.cross.sum() / wrong.square.sum() < 0.7
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
@@ -108,7 +112,7 @@ def test_start_map_is_put_on_the_images_scale(dihedral: Scene, factor: float) ->
     settings = RefineSettings(start_resolution_A=18.0, shift_range_A=8.0)
     particles = dihedral.particles
     group = point_group("D2")
-    found = scaled_start(particles, start, image_power(particles), group, dihedral.diameter_A, settings)
+    found = scaled_start(sample_of(particles), start, image_power(particles), group, dihedral.diameter_A, settings)
     gain = (radial_power(found) / radial_power(dihedral.truth)).sqrt()[2:7]
     assert torch.allclose(gain, torch.ones(5), atol=0.3)
 

@@ -13,9 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from scherzer.fourier.crop import pad_or_cut
-from scherzer.fourier.grids import centred_irfftn, centred_rfftn
-
 PADDING = 2  # oversampling; with the sinc^2 correction the interpolation error is about 1 %
 
 
@@ -108,8 +105,8 @@ class SliceTable:
     grid : SliceGrid
         Where the entries lie.
     values : Tensor
-        ``(entries, channels)`` float32: real and imaginary part of the transform and, where asked for, of its
-        derivatives by x, y and z frequency.
+        ``(entries, channels)`` float32: real and imaginary part of the transform; more than one volume's may lie
+        side by side.
     """
 
     grid: SliceGrid
@@ -120,10 +117,7 @@ class SliceTable:
         index, weight, mirrored = self.grid.corners(points)
         found = embedding_bag(index, self.values, per_sample_weights=weight, mode="sum")
         found = found.reshape(*found.shape[:-1], -1, 2)
-        sign = torch.where(mirrored, -1.0, 1.0)
-        found[:, 0, 1] *= sign  # F(-k) = conj F(k)
-        if found.shape[1] > 1:  # and so dF(-k) = -conj dF(k)
-            found[:, 1:, 0] *= sign[:, None]
+        found[..., 1] *= torch.where(mirrored, -1.0, 1.0)[:, None]  # F(-k) = conj F(k)
         return torch.view_as_complex(found).reshape(*points.shape[:-1], -1)
 
     def slices(self, rotations: Tensor, kx: Tensor, ky: Tensor) -> Tensor:
@@ -149,7 +143,7 @@ def slice_points(rotations: Tensor, kx: Tensor, ky: Tensor) -> Tensor:
     return torch.einsum("rij,jm->rmi", rotations[:, :, :2], torch.stack((kx, ky)).to(rotations.dtype))
 
 
-def slice_table(volume: Tensor, radius: float, with_gradient: bool = False) -> SliceTable:
+def slice_table(volume: Tensor, radius: float) -> SliceTable:
     """Prepare a volume for slicing.
 
     Parameters
@@ -158,8 +152,6 @@ def slice_table(volume: Tensor, radius: float, with_gradient: bool = False) -> S
         ``(b, b, b)``, real, origin at the centre.
     radius : float
         Largest frequency that will be asked for, px.
-    with_gradient : bool
-        Also store the derivatives of the transform by frequency (transform of ``-2 pi i x V``).
 
     Returns
     -------
@@ -168,27 +160,29 @@ def slice_table(volume: Tensor, radius: float, with_gradient: bool = False) -> S
     """
     box = volume.shape[-1]
     grid = SliceGrid(box, min(radius, box / 2 - 1))
-    corrected = volume / sinc2_correction(box, volume.device)
-    volumes = [corrected]
-    if with_gradient:
-        position = torch.arange(box, device=volume.device, dtype=volume.dtype) - box // 2
-        shapes = ((1, 1, -1), (1, -1, 1), (-1, 1, 1))
-        volumes += [corrected * position.reshape(shape) / box for shape in shapes]
-    channels = []
-    for number, channel in enumerate(volumes):
-        entries = _take_half(centred_rfftn(pad_or_cut(channel, PADDING * box)), grid)
-        channels.append(entries if number == 0 else entries * (-2j * torch.pi))
-    return SliceTable(grid, torch.view_as_real(torch.stack(channels, dim=-1)).reshape(-1, 2 * len(channels)))
+    entries = half_transform(volume / sinc2_correction(box, volume.device), grid)
+    return SliceTable(grid, torch.view_as_real(entries).reshape(-1, 2))
 
 
-def _take_half(transform: Tensor, grid: SliceGrid) -> Tensor:
-    """Cut the table's entries ``(entries,)`` out of a centred rfft."""
-    box = transform.shape[-2]
-    side = torch.arange(-grid.extent, grid.extent + 1, device=transform.device)
-    x = torch.arange(0, grid.extent + 1, device=transform.device)
-    right = transform[(side % box)[:, None, None], (side % box)[None, :, None], x[None, None, :]]
-    left = right[..., 1:2].flip(0, 1).conj()
-    return torch.cat((left, right), dim=-1).flatten()
+def half_transform(volume: Tensor, grid: SliceGrid) -> Tensor:
+    """Centred transform of a zero-padded ``(b, b, b)`` volume at the entries of a grid, ``(z, y, x)`` complex64.
+
+    Each axis is cut to the grid as soon as it is transformed, so that little of the padding is ever computed.
+    """
+    padded = PADDING * grid.box
+    side = torch.arange(-grid.extent, grid.extent + 1, device=volume.device)
+    x = torch.fft.rfft(volume, n=padded, dim=2)[:, :, : grid.extent + 1]
+    y = torch.fft.fft(x, n=padded, dim=1)[:, side % padded]
+    right = torch.fft.fft(y, n=padded, dim=0)[side % padded] * _centring(grid, volume.device)
+    return torch.cat((right[..., 1:2].flip(0, 1).conj(), right), dim=-1)
+
+
+def _centring(grid: SliceGrid, device: torch.device) -> Tensor:
+    """Factor that moves a volume's first voxel from the origin to where its centre lies there, ``(z, y, x >= 0)``."""
+    side = torch.arange(-grid.extent, grid.extent + 1, device=device)
+    x = torch.arange(0, grid.extent + 1, device=device)
+    quarters = side[:, None, None] + side[:, None] + x  # half a box of a transform padded twofold: i per frequency
+    return torch.tensor([1, 1j, -1, -1j], dtype=torch.complex64, device=device)[quarters % 4]
 
 
 class SliceAccumulator:
@@ -253,11 +247,19 @@ def volume_from_sums(entries: Tensor, grid: SliceGrid) -> Tensor:
     Tensor
         ``(b, b, b)``, interpolation envelope divided out.
     """
-    padded = PADDING * grid.box
-    transform = entries.new_zeros((padded, padded, padded // 2 + 1))
+    box, padded = grid.box, PADDING * grid.box
     reach = min(grid.extent, padded // 2 - 1)
-    rows = (torch.arange(-reach, reach + 1, device=entries.device)) % padded
+    rows = torch.arange(-reach, reach + 1, device=entries.device) % padded
     side = slice(grid.extent - reach, grid.extent + reach + 1)
-    transform[rows[:, None], rows[None, :], : reach + 1] = entries[side, side, 1 : reach + 2]
-    volume = pad_or_cut(centred_irfftn(transform), grid.box)
-    return volume / sinc2_correction(grid.box, volume.device)
+    centred = (entries[:, :, 1:] * _centring(grid, entries.device).conj())[side, side, : reach + 1]
+    z = _spread(centred, rows, padded, 0)[:box]
+    y = _spread(z, rows, padded, 1)[:, :box]
+    volume = torch.fft.irfft(y, n=padded, dim=2)[:, :, :box]
+    return volume / sinc2_correction(box, volume.device)
+
+
+def _spread(values: Tensor, rows: Tensor, padded: int, dim: int) -> Tensor:
+    """Inverse transform along a dimension of which only some frequencies are not zero."""
+    shape = list(values.shape)
+    shape[dim] = padded
+    return torch.fft.ifft(values.new_zeros(shape).index_copy_(dim, rows, values), dim=dim)

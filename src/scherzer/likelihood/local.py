@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scherzer.fourier.shifts import phase_ramp
-from scherzer.fourier.slices import SliceTable, slice_points
+from scherzer.fourier.expansion import ExpansionTable
 from scherzer.geometry.rotations import from_rotation_vector
+from scherzer.likelihood.band import Band
 from scherzer.likelihood.score import ScoredImages
 
-CHUNK_ENTRIES = 2**17  # image pixels refined at a time: the work on one chunk stays in a core's cache
+CHUNK_ENTRIES = 2**15  # image pixels refined at a time: the work on one chunk stays in a core's cache
+CHUNK_ENTRIES_ON_DEVICE = 2**23  # enough to fill a GPU
 DAMPING = 1e-2  # first damping, relative to the curvature
 STEP_LIMIT_PX = 1.5  # longest step at the band's edge and of the shift: beyond it the model is no longer linear
 
@@ -42,7 +43,9 @@ class Poses:
         return Poses(self.rotations[index], self.shift_px[index], self.score[index])
 
 
-def refine_locally(images: ScoredImages, table: SliceTable, start: Poses, passes: int, max_shift_px: float) -> Poses:
+def refine_locally(
+    images: ScoredImages, table: ExpansionTable, start: Poses, passes: int, max_shift_px: float
+) -> Poses:
     """Climb from given poses to the nearest maximum of the likelihood.
 
     Each pass takes value and derivatives of every slice from the same gather, solves the 5 x 5 normal equations of
@@ -52,8 +55,8 @@ def refine_locally(images: ScoredImages, table: SliceTable, start: Poses, passes
     ----------
     images : ScoredImages
         n images, not moved.
-    table : SliceTable
-        Of the volume, with gradient.
+    table : ExpansionTable
+        Of the volume.
     start : Poses
         Where to start; the scores are computed anew.
     passes : int
@@ -61,7 +64,8 @@ def refine_locally(images: ScoredImages, table: SliceTable, start: Poses, passes
     max_shift_px : float
         Shifts longer than this are refused.
     """
-    size = max(1, CHUNK_ENTRIES // len(images.band))
+    chunk = CHUNK_ENTRIES if images.data.device.type == "cpu" else CHUNK_ENTRIES_ON_DEVICE
+    size = max(1, chunk // len(images.band))
     parts = [
         _refine_chunk(images[rows], table, start[rows], passes, max_shift_px)
         for rows in (slice(at, at + size) for at in range(0, len(images), size))
@@ -69,11 +73,31 @@ def refine_locally(images: ScoredImages, table: SliceTable, start: Poses, passes
     return Poses(*(torch.cat([getattr(part, name) for part in parts]) for name in ("rotations", "shift_px", "score")))
 
 
-def _refine_chunk(images: ScoredImages, table: SliceTable, start: Poses, passes: int, max_shift_px: float) -> Poses:
+@dataclass(frozen=True)
+class _Measured:
+    """Whitened images as real planes.
+
+    Attributes
+    ----------
+    data : Tensor
+        ``(n, 2, m)`` real and imaginary part of ``X / sigma`` with the sign of the CTF.
+    weight : Tensor
+        ``(n, 1, m)`` ``|c| / sigma``.
+    """
+
+    data: Tensor
+    weight: Tensor
+
+
+def _refine_chunk(images: ScoredImages, table: ExpansionTable, start: Poses, passes: int, max_shift_px: float) -> Poses:
+    weight = images.power.sqrt()
+    whitened = torch.view_as_real(images.data / weight.clamp(min=1e-12)).movedim(-1, 1).contiguous()
+    measured = _Measured(whitened, weight[:, None])
+    band = images.band
     rotations, shift = start.rotations, start.shift_px
-    score, gradient, curvature = _expand(images, table, rotations, shift)
+    score, gradient, curvature = _expand(measured, band, table, rotations, shift)
     damping = torch.full_like(score, DAMPING)
-    reach = float(torch.hypot(images.band.kx, images.band.ky).max())
+    reach = float(torch.hypot(band.kx[-1], band.ky[-1]))
     limit = torch.tensor([STEP_LIMIT_PX / reach] * 3 + [STEP_LIMIT_PX] * 2, device=score.device)
     for _ in range(passes):
         diagonal = curvature.diagonal(dim1=1, dim2=2)
@@ -83,7 +107,7 @@ def _refine_chunk(images: ScoredImages, table: SliceTable, start: Poses, passes:
         step = step * (limit / step.abs().clamp(min=1e-12)).amin(1, keepdim=True).clamp(max=1)
         new_rotations = rotations @ from_rotation_vector(step[:, :3])
         new_shift = shift + step[:, 3:]
-        new_score, new_gradient, new_curvature = _expand(images, table, new_rotations, new_shift)
+        new_score, new_gradient, new_curvature = _expand(measured, band, table, new_rotations, new_shift)
         better = (new_score > score) & (new_shift.norm(dim=1) <= max_shift_px)
         pick = better[:, None]
         rotations = torch.where(pick[..., None], new_rotations, rotations)
@@ -94,28 +118,34 @@ def _refine_chunk(images: ScoredImages, table: SliceTable, start: Poses, passes:
     return Poses(rotations, shift, score)
 
 
-def _expand(images: ScoredImages, table: SliceTable, rotations: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _expand(
+    measured: _Measured, band: Band, table: ExpansionTable, rotations: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Score, half its gradient and the Gauss-Newton curvature of each image: ``(n,)``, ``(n, 5)``, ``(n, 5, 5)``.
 
     A least squares problem in the whitened pixels, real and imaginary parts apart (real products are several times
     faster than complex ones on a processor). A small rotation ``w`` of the image frame moves the point
     ``R (kx, ky, 0)`` by ``R (w x (kx, ky, 0))``.
     """
-    band, count = images.band, len(images)
-    kx, ky = band.kx[:, None], band.ky[:, None]
-    weight = images.power.sqrt()
-    found = torch.view_as_real(table.at(slice_points(rotations, band.kx, band.ky)))  # (n, m, 4, 2)
-    found = found * weight[..., None, None]
-    value = found[:, :, 0]
-    in_frame = rotations.mT[:, None] @ found[:, :, 1:]  # slope along the axes of the image's frame
-    slope_x, slope_y, slope_z = in_frame.unbind(2)
-    turned = torch.stack((value[..., 1], -value[..., 0]), dim=-1) * (2 * torch.pi / band.box)  # -2 pi i value / box
+    count, kx, ky = len(rotations), band.kx, band.ky
+    value, slope = table.slices(rotations, kx, ky)
+    value *= measured.weight
+    slope *= measured.weight[:, None]
     # w x k for k = (kx, ky, 0): d/dwx = (0, 0, ky), d/dwy = (0, 0, -kx), d/dwz = (-ky, kx, 0)
-    columns = torch.stack((slope_z * ky, -slope_z * kx, slope_y * kx - slope_x * ky, turned * kx, turned * ky), dim=1)
-    columns = columns.reshape(count, 5, -1)
-    measured = images.data * phase_ramp(-shift / band.box, band.kx, band.ky) / weight.clamp(min=1e-12)
-    residual = (torch.view_as_real(measured) - value).reshape(count, -1)
-    value = value.reshape(count, -1)
+    columns = value.new_empty((count, 5, 2, len(band)))
+    torch.mul(slope[:, 2], ky, out=columns[:, 0])
+    torch.mul(slope[:, 2], -kx, out=columns[:, 1])
+    torch.mul(slope[:, 1], kx, out=columns[:, 2])
+    columns[:, 2].addcmul_(slope[:, 0], ky, value=-1)
+    turn = 2 * torch.pi / band.box
+    for at, frequency in ((3, turn * kx), (4, turn * ky)):  # -2 pi i k value / box
+        torch.mul(value[:, 1], frequency, out=columns[:, at, 0])
+        torch.mul(value[:, 0], -frequency, out=columns[:, at, 1])
+    phase = (turn * shift) @ torch.stack((kx, ky))  # moves the images back
+    cosine, sine = torch.cos(phase), torch.sin(phase)
+    real, imaginary = measured.data.unbind(1)
+    residual = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=1) - value
+    columns, value, residual = columns.flatten(2), value.flatten(1), residual.flatten(1)
     score = (value * (2 * residual + value)).sum(1)
     gradient = (columns @ residual[..., None])[..., 0]
     return score, gradient, columns @ columns.mT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class ParticleSet:
         ``(n,)`` int64, which micrograph a particle lies on.
     half : Tensor
         ``(n,)`` int64, 1 or 2: the half-set, fixed once for the whole study.
+    optics_group : Tensor
+        ``(n,)`` int64 from 0: particles of one group share a noise spectrum. All 0 where it is not given.
+    scale : Tensor
+        ``(n,)`` grey scale of the particle, relative to the mean. All 1 where it is not given.
     """
 
     transforms: Tensor
@@ -35,6 +39,14 @@ class ParticleSet:
     pixel_size_A: float
     micrograph: Tensor
     half: Tensor
+    optics_group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    scale: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def __post_init__(self) -> None:
+        if len(self.optics_group) != len(self.half):
+            object.__setattr__(self, "optics_group", torch.zeros_like(self.half))
+        if len(self.scale) != len(self.half):
+            object.__setattr__(self, "scale", torch.ones_like(self.half, dtype=torch.float32))
 
     @classmethod
     def from_images(
@@ -48,7 +60,13 @@ class ParticleSet:
 
     def __getitem__(self, index: Tensor) -> ParticleSet:
         return ParticleSet(
-            self.transforms[index], self.ctf[index], self.pixel_size_A, self.micrograph[index], self.half[index]
+            self.transforms[index],
+            self.ctf[index],
+            self.pixel_size_A,
+            self.micrograph[index],
+            self.half[index],
+            self.optics_group[index],
+            self.scale[index],
         )
 
     @property
@@ -79,4 +97,6 @@ class ParticleSet:
             self.pixel_size_A,
             self.micrograph.to(device),
             self.half.to(device),
+            self.optics_group.to(device),
+            self.scale.to(device),
         )

@@ -59,8 +59,9 @@ class ScoredImages:
 
 
 def band_ctf(particles: ParticleSet, band: Band) -> Tensor:
-    """Evaluate the CTF of particles on a band: ``(n, m)``."""
-    return ctf(particles.ctf, band.kx / particles.extent_A, band.ky / particles.extent_A)
+    """Evaluate the CTF of particles on a band, times their grey scale: ``(n, m)``."""
+    transfer = ctf(particles.ctf, band.kx / particles.extent_A, band.ky / particles.extent_A)
+    return transfer * particles.scale[:, None]
 
 
 def prepare(particles: ParticleSet, band: Band, noise: Tensor) -> ScoredImages:
@@ -73,10 +74,11 @@ def prepare(particles: ParticleSet, band: Band, noise: Tensor) -> ScoredImages:
     band : Band
         m pixels.
     noise : Tensor
-        ``(shells,)`` noise variance of a Fourier pixel per shell.
+        ``(shells,)`` noise variance of a Fourier pixel per shell, or ``(g, shells)`` of each optics group.
     """
     transfer = band_ctf(particles, band)
-    weight = transfer / noise[band.shell]
+    spectrum = noise[..., band.shell]
+    weight = transfer / (spectrum[particles.optics_group] if noise.ndim == 2 else spectrum)
     return ScoredImages(band, band.take(particles.transforms) * weight, transfer * weight)
 
 

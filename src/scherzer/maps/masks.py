@@ -14,7 +14,7 @@ DILATE_A = 6.0  # keeps side chains that the low-pass pulled in
 EDGE_PX = 7.0  # RELION's habit is 6 to 8; sharper edges correlate the halves
 
 
-def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float) -> Tensor:
+def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float, resolution_A: float = 0.0) -> Tensor:
     """Make a soft mask around the largest connected density of a map.
 
     The threshold is Otsu's between solvent and protein within the particle's sphere of the low-passed map.
@@ -25,6 +25,9 @@ def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float) -> Tens
         ``(b, b, b)``, protein positive.
     pixel_size_A, diameter_A : float
         Of the map; of the particle.
+    resolution_A : float
+        To which the map can be trusted. A mask that follows finer detail than that would follow noise, and make maps
+        agree that share it.
 
     Returns
     -------
@@ -32,7 +35,7 @@ def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float) -> Tens
         ``(b, b, b)``, 0 to 1.
     """
     box = volume.shape[-1]
-    smooth = lowpass(volume, pixel_size_A, max(LOWPASS_A, 3 * pixel_size_A)).cpu().numpy()
+    smooth = lowpass(volume, pixel_size_A, max(LOWPASS_A, 3 * pixel_size_A, resolution_A)).cpu().numpy()
     axis = (np.arange(box) - box // 2) * pixel_size_A
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
     inside = radius <= 0.55 * diameter_A + DILATE_A

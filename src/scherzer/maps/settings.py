@@ -25,8 +25,8 @@ class RefineSettings:
     """
 
     start_resolution_A: float = 12.0
-    iterations: int = 6
-    finest_A: float = 4.5
+    iterations: int = 8
+    finest_A: float = 3.5
     shift_range_A: float = 15.0
     seed: int = 0
 

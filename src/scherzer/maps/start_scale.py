@@ -13,7 +13,7 @@ from scherzer.likelihood.band import make_band
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import prepare
 from scherzer.likelihood.search import search
-from scherzer.maps.half_set import angular_step_rad, shifts_for, slice_bank
+from scherzer.maps.pose_search import angular_step_rad, shifts_for, slice_bank
 from scherzer.maps.reconstruction import radial_power
 from scherzer.maps.settings import RefineSettings
 
@@ -22,25 +22,30 @@ ROUNDS = 3
 FIRST_SHARE = 0.1  # of the images' power that the first guess gives the particle
 
 
+def sample_of(particles: ParticleSet) -> ParticleSet:
+    """Return as many of the particles, evenly spread, as the grey scale needs."""
+    step = max(1, len(particles) // SAMPLE)
+    return particles[torch.arange(0, len(particles), step, device=particles.transforms.device)]
+
+
 def scaled_start(
-    particles: ParticleSet, volume: Tensor, noise: Tensor, group: Tensor, diameter_A: float, settings: RefineSettings
+    sample: ParticleSet, volume: Tensor, noise: Tensor, group: Tensor, diameter_A: float, settings: RefineSettings
 ) -> Tensor:
     """Scale a start map to the particles.
 
     The likelihood needs references on the images' scale; a model or another program's map has its own. A sample of
-    the particles is aligned coarsely, and each shell is multiplied by the factor that fits it best, a few times over.
+    the particles (:func:`sample_of`) is aligned coarsely, and each shell is multiplied by the factor that fits it
+    best, a few times over.
 
     Returns
     -------
     Tensor
         ``(b, b, b)``.
     """
-    step = max(1, len(particles) // SAMPLE)
-    sample = particles[torch.arange(0, len(particles), step, device=volume.device)]
     resolution_A = settings.start_resolution_A
-    band = make_band(sample.box, particles.extent_A / resolution_A, device=volume.device)
+    band = make_band(sample.box, sample.extent_A / resolution_A, device=volume.device)
     grid = orientation_grid(angular_step_rad(resolution_A, diameter_A), group.cpu()).to(volume.device)
-    shifts = shifts_for(resolution_A, particles.pixel_size_A, settings.shift_range_A, volume.device)
+    shifts = shifts_for(resolution_A, sample.pixel_size_A, settings.shift_range_A, volume.device)
     images = prepare(sample, band, noise)
     # A slice of radius k cuts a shell: its mean power is that of the volume's shell.
     power = radial_power(volume)
@@ -55,7 +60,7 @@ def scaled_start(
         chosen = chosen * phase_ramp(found.shift_px[:, 0] / band.box, band.kx, band.ky)
         cross = (chosen.conj() * images.data).real.sum(0).double()
         square = (chosen.abs() ** 2 * images.power).sum(0).double()
-        shells = sample.box // 2 + 1
+        shells = volume.shape[-1] // 2 + 1
         ratio = torch.zeros(shells, dtype=torch.float64, device=volume.device).index_add_(0, shell, cross)
         weight = torch.zeros_like(ratio).index_add_(0, shell, square)
         factor = torch.where(weight > 0, ratio / weight.clamp(min=1e-20), torch.ones_like(ratio))
