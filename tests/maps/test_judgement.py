@@ -90,6 +90,14 @@ def test_a_start_of_another_shape_is_doubted_though_its_half_maps_agree(dihedral
     assert "of the signal in the images" in judged.sentence
 
 
+@pytest.mark.parametrize("imposed", ["O", "D4"])
+def test_a_symmetry_that_is_not_there_is_doubted(dihedral: Scene, imposed: str) -> None:
+    start = symmetrise_volume(dihedral.truth, point_group(imposed))
+    judged = refined_and_judged(replace(dihedral, symmetry=imposed), start)[1]
+    assert judged.verdict == "not certain"
+    assert "poses or symmetry may be wrong" in judged.sentence
+
+
 def test_the_true_map_at_true_poses_has_all_of_the_signal(dihedral: Scene) -> None:
     maps = torch.stack((dihedral.truth, dihedral.truth))
     about = (dihedral.rotations, dihedral.shift_A, dihedral.diameter_A, 15.0)

@@ -4,7 +4,7 @@ Averaging noise at the poses where it fits a picture best gives the picture back
 PNAS 110, 18037), and the half-maps then agree as far as they were given the same picture. Two things cannot come about
 so: agreement beyond the start's low-pass, and particles that are better explained by a map in which they had no part
 than by a featureless ball. Particles can have both and the map be wrong, when both halves follow the start to the same
-wrong poses; then the map falls short of the signal in the images.
+wrong poses, or a symmetry is imposed that is not there; then the map falls short of the signal in the images.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ MARGIN = 2.0  # what the mask smears past the start's low-pass, in units of 1 / 
 FINEST_A = 10.0  # held-out scores take no finer detail: the number of poses would grow with its fifth power
 SAMPLING = 2.2  # pixels per finest detail
 SHARE_A = 15.0  # the band in which the share of the signal is taken: poses off by 5 degrees do not matter there
-# Phantoms of D2 and O refined from their own map have 0.87 to 1.1 of the signal, from another's 0.45 to 0.65; images
-# without a particle lower it, too.
+# Phantoms of C1, D2 and O refined from their own map have 0.87 to 1.1 of the signal, from another's 0.45 to 0.65, in
+# too high a symmetry 0.37 to 0.62; images without a particle lower it, too.
 LEAST_SHARE = 0.7
 MASK_MARGIN, EDGE_A = 1.1, 10.0  # the sphere around the particle, in diameters, and its edge
 
@@ -144,19 +144,25 @@ def conclude(
         first = f"the half-maps do not agree beyond {half_maps.from_A:.1f} A, where what the start gave them ends"
     else:
         first = "the images end where what the start gave the half-maps does"
-    better = "better" if weakest.sigma > SIGMA else "not clearly better" if weakest.sigma > 0 else "worse"
+    explains = weakest.sigma > SIGMA
+    better = "better" if explains else "not clearly better" if weakest.sigma > 0 else "worse"
     second = (
         f"each half's map explains the other half's particles {better} than {rival} does "
         f"({weakest.mean:+.2f} nats a particle, standard error {weakest.error:.2f})"
     )
+    so_far = f"{first}, {'and' if agree == explains else 'but'} {second}"
     if not agree and weakest.sigma < WEAK_SIGMA:
-        return "no structure", f"no structure: {first}, and {second}"
-    if not (agree and better == "better"):
-        return "not certain", f"not certain: {first}, {'but' if agree or better == 'better' else 'and'} {second}"
-    if explained.share is not None and explained.share + 2 * explained.error < LEAST_SHARE:
-        third = (
-            f"the map accounts for only {100 * explained.share:.0f} % of the signal in the images (standard error "
-            f"{100 * explained.error:.0f} %): poses may be wrong, or many images show something else"
+        return "no structure", f"no structure: {so_far}"
+    if falls_short(explained):
+        return "not certain", (
+            f"not certain: {so_far}; the map accounts for only {100 * (explained.share or 0):.0f} % of the signal in "
+            f"the images (standard error {100 * explained.error:.0f} %): poses or symmetry may be wrong, "
+            "or many images show something else"
         )
-        return "not certain", f"not certain: {first}, and {second}, but {third}"
-    return "structure", f"structure: {first}, and {second}"
+    verdict: Verdict = "structure" if agree and explains else "not certain"
+    return verdict, f"{verdict}: {so_far}"
+
+
+def falls_short(explained: Explained) -> bool:
+    """Return whether a map has clearly less of the images' signal than one of right poses and symmetry."""
+    return explained.share is not None and explained.share + 2 * explained.error < LEAST_SHARE
