@@ -14,10 +14,10 @@ from scherzer.micrographs.motion_likelihood import Rings, measure, noise_level
 from scherzer.micrographs.motion_local import LocalMotion, local_motion
 from scherzer.micrographs.trajectory import FloatArray, IntArray, Trajectory, most_probable_path
 
-# Most passes of the refinement.
-PASSES = 5
-# A step of this share of the finest detail is taken as exact: so near to its crest a wave is a parabola.
-SMALL_STEP = 1 / 16
+# Most passes of the refinement: from a poor start fine detail comes in slowly, and thin frames may need ten.
+PASSES = 15
+# A largest step of this share of the finest detail ends it.
+SMALL_STEP = 1 / 64
 # Patches of coarse crops smaller than this hold too little.
 LEAST_SIDE_PX = 128
 
