@@ -36,6 +36,7 @@ def test_particles_load_in_their_order_with_the_optics_of_their_group(project: P
     kV = torch.tensor([300.0, 200.0])[torch.from_numpy(project.table.rows["rlnOpticsGroup"].to_numpy()[order] - 1)]
     assert torch.allclose(particles.ctf.wavelength_A, electron_wavelength_A(kV))
     assert len(particles.micrograph.unique()) == 16
+    assert len(set(zip(particles.optics_group.tolist(), kV.tolist(), strict=True))) == 2
     assert notes == ("half-sets made here, of 16 micrographs",)
 
 

@@ -71,6 +71,7 @@ def read_particles(
     groups = rows["rlnMicrographName"] if micrograph is None else micrograph
     member = torch.from_numpy(pd.factorize(groups)[0].astype(np.int64))
     half = torch.tensor(rows["rlnRandomSubset"].to_numpy(dtype=np.int64))
+    optics_group = torch.from_numpy(pd.factorize(rows["rlnOpticsGroup"])[0].astype(np.int64))
     parameters = ctf_parameters_of(rows, table.optics)
     pixel_size_A = float(table.optics["rlnImagePixelSize"].iloc[0])
     result: ParticleSet | None = None
@@ -87,7 +88,7 @@ def read_particles(
         ).resized(min(side, box or side))
         if result is None:
             empty = torch.empty((len(rows), *block.transforms.shape[1:]), dtype=torch.complex64)
-            result = ParticleSet(empty, parameters, block.pixel_size_A, member, half)
+            result = ParticleSet(empty, parameters, block.pixel_size_A, member, half, optics_group)
         result.transforms[at] = block.transforms
     if result is None:
         raise BadInput("particles", "the table is empty", "give at least one particle")
