@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from scherzer.maps.half_set import insert
 from scherzer.maps.masks import solvent_mask
 from scherzer.maps.reconstruction import solve, symmetric
 from scherzer.maps.refinement_round import State, Task, first_state, fit_sampling, make_task, next_state, working_box
+from scherzer.maps.refinement_state import key_of, load_state, save_state
 from scherzer.maps.settings import RefineSettings
 from scherzer.maps.sharpening import Guinier, guinier, sharpen
 from scherzer.maps.tie import FREEDOMS
@@ -81,6 +83,7 @@ def refine(
     settings: RefineSettings | None = None,
     mask: Tensor | None = None,
     progress: Progress | None = None,
+    state_file: Path | None = None,
 ) -> Refinement:
     """Refine a map from particles.
 
@@ -104,6 +107,9 @@ def refine(
         ``(b, b, b)`` fixed mask for the FSC; without it one is made from the result.
     progress : callable, optional
         Called with the finished fraction and a few words.
+    state_file : Path, optional
+        Where the state is kept after each round; one of the same particles and settings is gone on from. Removed in
+        the end.
 
     Raises
     ------
@@ -112,14 +118,20 @@ def refine(
     """
     settings = settings or RefineSettings()
     task = make_task(particles, symmetry, diameter_A, settings)
-    state = first_state(task, start, start_pixel_size_A)
-    history: list[float | None] = []
-    for number in range(settings.iterations):
+    key = key_of(task, start, start_pixel_size_A) if state_file else ""
+    kept = load_state(state_file, key, task.device) if state_file else None
+    state, history = kept or (first_state(task, start, start_pixel_size_A), [])
+    for number in range(len(history), settings.iterations):
         state = next_state(task, state, number)
         history.append(state.resolution_A)
+        if state_file:
+            save_state(state_file, key, state, history)
         if progress:
             progress((number + 1) / settings.iterations, f"round {number + 1}, {state.resolution_A:.1f} A")
-    return _finish(task, particles.half, state, mask, history)
+    result = _finish(task, particles.half, state, mask, history)
+    if state_file:
+        state_file.unlink(missing_ok=True)
+    return result
 
 
 def _finish(task: Task, half: Tensor, state: State, mask: Tensor | None, history: list[float | None]) -> Refinement:

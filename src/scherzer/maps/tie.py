@@ -16,7 +16,7 @@ from scherzer.geometry.rotations import from_rotation_vector
 from scherzer.maps.pose_search import WeightedPoses
 
 TIED_BELOW_A = 40.0  # RELION joins half-maps up to this; finer detail never takes part
-LEAST_MOVE_A = 0.1  # at half the map's radius: less does not matter at any resolution reached
+LEAST_MOVE_A = 0.5  # at half the radius of the box: less is not worth inserting the particles anew
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,6 @@ def tie(first: Tensor, second: Tensor, freedom: Freedom, extent_A: float) -> Mov
     points = torch.cartesian_prod(side, side, side)
     points = points[(points.norm(dim=1) <= radius) & (points.norm(dim=1) > 0)]
     fixed = tables[0].at(points)[:, 0]
-    scale = float(fixed.norm()) * float(tables[1].at(points)[:, 0].norm())
     free = slice(6) if freedom is Freedom.ALL else [2, 5]
     reach_px = box / 4  # about where the particle ends: an angle counts as it moves a point there
 
@@ -112,7 +111,8 @@ def tie(first: Tensor, second: Tensor, freedom: Freedom, extent_A: float) -> Mov
         move = move_of(values)
         phase = (-2 * torch.pi / box) * (points @ move.shift_px)
         moved = tables[1].at(points @ move.rotation)[:, 0] * torch.polar(torch.ones_like(phase), phase)
-        return -float((fixed.conj() * moved).real.sum()) / max(scale, 1e-30)
+        # Interpolation damps points between those of the grid: only the correlation is fair to maps that are turned.
+        return -float((fixed.conj() * moved).real.sum() / (fixed.norm() * moved.norm()).clamp(min=1e-30))
 
     found = minimize(loss, np.zeros(6)[free], method="Powell", options={"xtol": 1e-3, "ftol": 1e-7})
     move = move_of(found.x).to(first.device)
