@@ -14,7 +14,7 @@ from scherzer.micrographs.motion_likelihood import Rings, measure, noise_level
 from scherzer.micrographs.motion_local import LocalMotion, local_motion
 from scherzer.micrographs.trajectory import FloatArray, IntArray, Trajectory, most_probable_path
 
-# Most passes of the refinement: from a poor start fine detail comes in slowly, and thin frames may need ten.
+# Most passes of the refinement: from a poor start fine detail comes in slowly; thin frames may need more than five.
 PASSES = 15
 # A largest step of this share of the finest detail ends it.
 SMALL_STEP = 1 / 64
