@@ -110,10 +110,11 @@ def map_json(one: GroupMap, grid: Grid) -> dict[str, Any]:
 
 
 def structure_json(refined: RefinedSubset) -> dict[str, Any]:
-    """Whether there is a structure in a map, or why that is not said."""
+    """How the half-maps were tied, and whether there is a structure in a map, or why that is not said."""
     if refined.structure is None:
-        return {"structure": None, "structure_reason": "judged on all selected particles together only"}
-    return {"structure": dict(refined.structure)}
+        reason = "judged on all selected particles together only"
+        return {"tied": refined.tied, "structure": None, "structure_reason": reason}
+    return {"tied": refined.tied, "structure": dict(refined.structure)}
 
 
 def maps_json(maps: Sequence[GroupMap], grid: Grid, context: StudyContext) -> list[dict[str, Any]]:

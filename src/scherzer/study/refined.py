@@ -33,6 +33,8 @@ class RefinedSubset:
         Maps written for this subset, by kind; empty where none were kept.
     structure : mapping or None
         Verdict whether there is a structure in it, ``sentence`` and evidence; None where it was not asked.
+    tied : str
+        Along what the half-maps were kept on one another; empty where the symmetry leaves nothing free.
     """
 
     resolution_fsc143_A: float | None
@@ -45,6 +47,7 @@ class RefinedSubset:
     mean_score: float
     files: Mapping[str, str] = field(default_factory=dict)
     structure: Mapping[str, Any] | None = None
+    tied: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary, the inverse of `from_json`; floats survive exactly."""
@@ -58,6 +61,7 @@ class RefinedSubset:
             "micrographs": self.micrographs,
             "mean_score": self.mean_score,
             "files": dict(self.files),
+            "tied": self.tied,
             "structure": None if self.structure is None else dict(self.structure),
         }
 

@@ -22,6 +22,7 @@ from scherzer.formats.star import read_star
 from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.maps.settings import AbInitioSettings, RefineSettings
 from scherzer.session.stages.context import StageOutcome
+from scherzer.session.stages.start_maps import StartMap
 from scherzer.session.standalone.commands import ab_initio_of_particles, refine_particles
 from scherzer.session.standalone.inputs import particle_input
 
@@ -109,6 +110,25 @@ def test_an_unfinished_run_is_done_again(project: Project, refined: Path, tmp_pa
         assert (broken / name).read_bytes()[1024:] == (refined / name).read_bytes()[1024:]  # past an MRC's date
 
 
+def test_a_killed_refinement_goes_on_and_ends_as_an_unbroken_one(
+    project: Project, refined: Path, tmp_path: Path
+) -> None:
+    given = particle_input(project.star, "D2", DIAMETER_A)
+    out, told = tmp_path / "out", []
+
+    def killed(fraction: float, message: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine_particles(given, project.map, out, SETTINGS, killed)
+    assert not (out / "map.mrc").exists()
+    assert json.loads((out / "run.json").read_text())["complete"] is False
+    refine_particles(given, project.map, out, SETTINGS, lambda fraction, message: told.append(fraction))
+    assert told == [1.0]
+    assert (out / "numbers.json").read_text() == (refined / "numbers.json").read_text()
+    assert {path.name for path in out.iterdir()} == {path.name for path in refined.iterdir()}
+
+
 def test_ab_initio_writes_a_map(project: Project, tmp_path: Path) -> None:
     given = particle_input(project.star, "D2", DIAMETER_A)
     settings = AbInitioSettings(seeds=1, batches=3, batch_particles=60)
@@ -143,9 +163,19 @@ def test_commands_ask_for_what_is_missing(project: Project, tmp_path: Path) -> N
 def test_maps_that_cannot_be_a_start_are_refused(project: Project, tmp_path: Path) -> None:
     write_mrc(tmp_path / "flat.mrc", np.ones((8, 36, 36), np.float32), 4.0, "volume")
     write_mrc(tmp_path / "sizeless.mrc", np.ones((36, 36, 36), np.float32), 0.0, "volume")
-    for name, expected in (("flat.mrc", "is not a cube"), ("sizeless.mrc", "has no voxel size")):
+    write_mrc(tmp_path / "empty.mrc", np.ones((36, 36, 36), np.float32), 4.0, "volume")
+    reasons = {"flat.mrc": "is not a cube", "sizeless.mrc": "has no voxel size", "empty.mrc": "holds one value"}
+    for name, expected in reasons.items():
         with pytest.raises(BadInput, match=expected):
             refine(replace(project, map=tmp_path / name), tmp_path / "out")
+
+
+def test_a_start_in_an_odd_box_keeps_its_centre(project: Project, tmp_path: Path) -> None:
+    whole = read_mrc(project.map).data
+    write_mrc(tmp_path / "odd.mrc", whole[1:, 1:, 1:], 4.0, "volume")
+    odd = StartMap("all", "", tmp_path / "odd.mrc", is_model=True).read()[0].numpy()
+    assert odd.shape == (36, 36, 36)
+    assert np.array_equal(odd[1:, 1:, 1:], whole[1:, 1:, 1:])
 
 
 def relion(program: str, *arguments: object, cwd: Path) -> str:

@@ -31,6 +31,7 @@ def numbers_of(
         micrographs=len(particles.micrograph.unique()),
         mean_score=float(refined.score.mean()),
         files=dict(files),
+        tied=refined.tied,
         structure=None if judgement is None else judgement.to_json(),
     )
 

@@ -16,6 +16,8 @@ from scherzer.session.stages.refined import NUMBERS_FILE, numbers_of, write_numb
 from scherzer.session.stages.start_maps import StartMap
 from scherzer.study.refined import RefinedSubset
 
+STATE_FILE = "state.pt"  # there only while a refinement is under way
+
 
 @dataclass(frozen=True)
 class Task:
@@ -42,7 +44,7 @@ class Task:
 def refine_to_folder(
     particles: ParticleSet, task: Task, session: Session, folder: Path, progress: Progress
 ) -> tuple[Refinement, RefinedSubset]:
-    """Refine particles, judge what came of it, and write maps, curves and numbers.
+    """Refine particles, judge what came of it, and write maps, curves and numbers; go on where an earlier try ended.
 
     Parameters
     ----------
@@ -58,7 +60,16 @@ def refine_to_folder(
         Told how it goes.
     """
     volume, voxel_A = task.start.read()
-    refined = refine(particles, volume, voxel_A, task.symmetry, task.diameter_A, task.settings, progress=progress)
+    refined = refine(
+        particles,
+        volume,
+        voxel_A,
+        task.symmetry,
+        task.diameter_A,
+        task.settings,
+        progress=progress,
+        state_file=folder / STATE_FILE,
+    )
     model = fit_sampling(volume, voxel_A, len(refined.volume), refined.pixel_size_A) if task.start.is_model else None
     write_map_files(folder, refined, model)
     files = {role: session.relative(folder / name) for role, name in MAP_FILES.items()}

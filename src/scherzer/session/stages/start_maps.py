@@ -46,12 +46,14 @@ class StartMap:
         Raises
         ------
         BadInput
-            If it cannot be read or has no voxel size.
+            If it cannot be read, has no voxel size or shows nothing.
         """
         content = read_mrc(self.path)
         if content.pixel_size_A is None or content.data.ndim != 3:
             raise BadInput(self.path, "is not a map with a voxel size", "give an MRC volume with its voxel size set")
         volume = torch.from_numpy(content.data)
+        if float(volume.max()) == float(volume.min()):
+            raise BadInput(self.path, "holds one value everywhere", "give a map of a particle")
         if volume.shape[-1] % 2:
             volume = pad(volume, (1, 0) * 3)  # keeps the centre pixel, n // 2, where it is
         return volume, content.pixel_size_A

@@ -74,6 +74,8 @@ def _refined(out: Path, start: StartMap, computed: int, notes: tuple[str, ...]) 
     numbers = read_numbers(out / NUMBERS_FILE)
     value = None if numbers is None else numbers.resolution_fsc143_A
     summary = f"{'no resolution' if value is None else f'{value:.2f} A'} from {start.words}"
+    if numbers is not None and numbers.tied:
+        notes = (*notes, f"the half-maps were kept on one another: {numbers.tied}")
     if numbers is not None and numbers.structure is not None:
         notes = (*notes, str(numbers.structure["sentence"]))
     return StageOutcome(computed, summary, notes=notes)
