@@ -87,16 +87,28 @@ def fit_template(window: Window, template: Tensor) -> FittedTemplate:
     return FittedTemplate(hat, total, (square - total**2 / window.count).clamp(min=1e-12))
 
 
-def match(window: Window, sums: LocalSums, template: FittedTemplate) -> Tensor:
-    """Correlate template and image in the window about every pixel, each less its mean and of norm 1.
+@dataclass(frozen=True)
+class Match:
+    """How a template fits about every pixel, each less its mean in the window; ``(h, w)``.
 
-    Returns
-    -------
-    Tensor
-        ``(h, w)``, -1 to 1; -1 where too little of the window is usable.
+    Attributes
+    ----------
+    shape : Tensor
+        Normalised cross-correlation, -1 to 1; -1 where too little of the window is usable.
+    strength : Tensor
+        Amount of the template, in units of the image times the template's norm; 0 there.
     """
+
+    shape: Tensor
+    strength: Tensor
+
+
+def match(window: Window, sums: LocalSums, template: FittedTemplate) -> Match:
+    """Correlate template and image in the window about every pixel."""
     cross = _correlate(template.hat, sums.image_hat, window.weight.shape) - template.total * sums.mean
-    return torch.where(window.usable, cross / torch.sqrt(template.energy * sums.energy), -1.0).clamp(-1, 1)
+    strength = cross / torch.sqrt(template.energy)
+    shape = (strength / torch.sqrt(sums.energy)).clamp(-1, 1)
+    return Match(torch.where(window.usable, shape, -1.0), torch.where(window.usable, strength, 0.0))
 
 
 def _correlate(kernel_hat: Tensor, image_hat: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from scherzer.particles.duplicates import drop_duplicates
 
-# Noise alone reaches more than this everywhere; peaks below it are not worth listing.
-LEAST_SCORE = 0.15
-
 
 @dataclass(frozen=True)
 class Peaks:
@@ -28,11 +25,11 @@ class Peaks:
         return len(self.row)
 
 
-def find_peaks(score: Tensor, distance_px: float) -> Peaks:
-    """Return the maxima of a map ``(h, w)`` above ``LEAST_SCORE``, each the best within a distance."""
+def find_peaks(score: Tensor, distance_px: float, least: float = 0.0) -> Peaks:
+    """Return the maxima of a map ``(h, w)`` above a least score, each the best within a distance."""
     # A square well inside the circle thins the candidates before the exact walk.
     highest = running_maximum(score, max(1, int(0.4 * distance_px)))
-    where = torch.nonzero((score == highest) & (score > LEAST_SCORE))
+    where = torch.nonzero((score == highest) & (score > least))
     value = score[where[:, 0], where[:, 1]]
     keep = drop_duplicates(where[:, 1], where[:, 0], value, distance_px)
     where, value = where[keep], value[keep]

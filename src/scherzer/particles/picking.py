@@ -1,4 +1,4 @@
-"""Find round particles of a known diameter, without references and without a threshold to set."""
+"""Find particles of a known diameter, without references and without a threshold to set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scherzer.particles.blob_templates import averaged_template, template_bank
-from scherzer.particles.false_alarms import background_amplitude, noise_image, score_threshold
+from scherzer.particles.false_alarms import between, noise_amplitude, noise_image, score_threshold
 from scherzer.particles.flat_image import density, dirt_mask, minus_plane, shrink, standardise
 from scherzer.particles.matching import LocalSums, Window, fit_template, local_sums, match, round_window
 from scherzer.particles.peaks import Peaks, find_peaks, running_maximum, subpixel
@@ -22,10 +22,12 @@ PIXELS_PER_DIAMETER = 20
 # Radius of the matching window in diameters: the particle and its fringe, hardly the neighbour, and the edge of a
 # particle a sixth larger than said (at 0.6 such a ball loses its edge and is lost).
 WINDOW_RADIUS = 0.65
-# The template averaged from this micrograph, and the noise between its particles, settle in two rounds.
-ROUNDS = 2
+# The template averaged from this micrograph, and the noise between its particles, settle in so many rounds.
+ROUNDS = 3
 STRONGEST = 60
-FEWEST_FOR_A_TEMPLATE = 12
+FEWEST_FOR_A_TEMPLATE = 6
+# Share of the image, where it varies least, that shows noise before any particle is known.
+QUIET_SHARE = 0.3
 # Noise is scored over at least so many pixels, so that small micrographs have a smooth false alarm rate too.
 NOISE_PIXELS = 500_000
 
@@ -36,42 +38,60 @@ class PickSettings:
 
     Attributes
     ----------
+    threshold : float or None
+        Least score of a pick (see `Picks`); None is `AUTOMATIC_THRESHOLD`. Changing it repeats no picking.
     min_distance_diameters : float
         Least distance between two picks, in diameters.
     false_fraction : float
-        Share of picks that may be expected from noise; noise images set the threshold accordingly.
-    min_power, max_power : float
-        Picks whose power, in units of the median pick's, is below or above are taken for fringes between particles
-        and for contamination. Shape and power are judged apart: a crystal can be round, a particle is never so thick.
+        Share of picks that may be expected from noise at the automatic threshold.
+    lowest_score : float
+        Candidates above this score are kept, for a person to move the threshold afterwards.
+    min_shape : float
+        Least shape of a pick, over that of the median pick: contamination of the right strength has another one.
+    max_strength : float
+        Picks stronger than so many typical particles are taken for contamination and clumps.
     """
 
+    threshold: float | None = None
     min_distance_diameters: float = 0.6
     false_fraction: float = 0.02
-    min_power: float = 0.25
-    max_power: float = 4.0
+    lowest_score: float = 0.3
+    min_shape: float = 0.55
+    max_strength: float = 1.8
+
+
+# A particle hardly ever shows less than this part of its typical strength, in whatever orientation; fringes between
+# particles, frost and fragments mostly do. Measured: benchmarks/particles_picking.py.
+AUTOMATIC_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Picks:
-    """Particles found in one micrograph, best first; every tensor is ``(n,)``.
+    """Candidates found in one micrograph, best first; every tensor is ``(n,)``.
 
     Attributes
     ----------
     x_px, y_px : Tensor
         Column and row of the centre in the micrograph, pixels from 0, with fractions.
     score : Tensor
-        Normalised cross-correlation with this micrograph's mean particle, 0 to 1: shape.
-    power : Tensor
-        Power of that mean particle in the pick, over that of the median pick: strength.
+        Strength over that of this micrograph's typical particle, which is 1 whatever defocus and ice. Where noise
+        reaches further up than `AUTOMATIC_THRESHOLD` of it, the scale is stretched until that is where it ends.
+    shape : Tensor
+        Normalised cross-correlation with this micrograph's mean particle, 0 to 1.
     """
 
     x_px: Tensor
     y_px: Tensor
     score: Tensor
-    power: Tensor
+    shape: Tensor
 
     def __len__(self) -> int:
         return len(self.x_px)
+
+    def above(self, threshold: float | None = None) -> Picks:
+        """Return those above a score; None is `AUTOMATIC_THRESHOLD`."""
+        keep = self.score > (AUTOMATIC_THRESHOLD if threshold is None else threshold)
+        return Picks(self.x_px[keep], self.y_px[keep], self.score[keep], self.shape[keep])
 
 
 @dataclass(frozen=True)
@@ -91,10 +111,34 @@ class _Field:
     sums: LocalSums
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Peaks of strength, the map they are of, their shapes, and where noise and the typical particle stand."""
+
+    peaks: Peaks
+    strength: Tensor
+    shape: Tensor
+    noise_limit: float
+    typical: float
+
+    @property
+    def certain(self) -> Tensor:
+        """Mark the peaks that are neither noise nor much stronger than the rest."""
+        return (self.peaks.score > self.noise_limit) & (self.peaks.score < 1.6 * self.typical)
+
+
 def pick_blobs(
     image: Tensor, optics: Optics, ctf: CtfParameters | None, diameter_A: float, settings: PickSettings | None = None
 ) -> Picks:
-    """Pick round particles in a micrograph.
+    """Pick particles in a micrograph: the candidates of :func:`find_candidates` above the threshold."""
+    settings = settings or PickSettings()
+    return find_candidates(image, optics, ctf, diameter_A, settings).above(settings.threshold)
+
+
+def find_candidates(
+    image: Tensor, optics: Optics, ctf: CtfParameters | None, diameter_A: float, settings: PickSettings | None = None
+) -> Picks:
+    """Find what may be a particle in a micrograph.
 
     Parameters
     ----------
@@ -112,7 +156,7 @@ def pick_blobs(
     Returns
     -------
     Picks
-        Those of whose window at least 60 % lies in the micrograph and off its dirt; empty if nothing beats noise.
+        Those of whose window at least 60 % lies in the micrograph and off its dirt.
 
     Raises
     ------
@@ -122,8 +166,10 @@ def pick_blobs(
     Notes
     -----
     Balls and shells of about the diameter, as the optics would show them, compete by how far their best matches exceed
-    those in noise. The winner's picks, averaged over angles, are the template of the next round. The threshold is where
-    the same template would find a given share of the picks in noise of the spectrum between the particles.
+    those in noise. The winner's best, averaged over angles, are the template of the next round: what it looks like on
+    average, no matter how far from round it is. The strength of a pick is how much of that template is there. Two
+    limits are set by the micrograph itself: what noise of the spectrum between the particles would reach, and a part
+    of the typical strength.
     """
     settings = settings or PickSettings()
     _check_diameter(image, optics.pixel_size_A, diameter_A)
@@ -135,23 +181,18 @@ def pick_blobs(
 
     field = _field(small, torch.zeros_like(small, dtype=torch.bool), pixel_A, ctf, scale)
     template, found = _best_of_bank(field, scale)
-    dirt = _dirt(small, found, scale)
+    dirt = _dirt(small, found.peaks[found.certain], scale)
     if bool(dirt.any()):
         field = _field(small, dirt, pixel_A, ctf, scale)
-    score, found = _refined(field, template, found, scale, settings.false_fraction)
+    found = _refined(field, template, found, scale, settings.false_fraction)
 
-    row, column = subpixel(score, found)
-    power = _relative_power(field, found)
-    believable = (power >= settings.min_power) & (power <= settings.max_power)
-    return Picks(
-        (column * scale_x)[believable], (row * scale_y)[believable], found.score[believable], power[believable]
-    )
-
-
-def _relative_power(field: _Field, found: Peaks) -> Tensor:
-    """Return the power of the mean particle in each pick, over that of the median pick; ``(n,)``."""
-    power = found.score**2 * (field.sums.energy / field.window.count)[found.row, found.column]
-    return power / power.median() if len(found) else power
+    row, column = subpixel(found.strength, found.peaks)
+    certain = found.certain
+    shape = found.shape / found.shape[certain].median() if bool(certain.any()) else found.shape
+    unit = max(found.typical, found.noise_limit / AUTOMATIC_THRESHOLD)
+    score = found.peaks.score / unit
+    keep = (score >= settings.lowest_score) & (score <= settings.max_strength) & (shape >= settings.min_shape)
+    return Picks((column * scale_x)[keep], (row * scale_y)[keep], score[keep], found.shape[keep])
 
 
 def _field(small: Tensor, dirt: Tensor, pixel_A: float, parameters: CtfParameters | None, scale: _Scale) -> _Field:
@@ -160,22 +201,46 @@ def _field(small: Tensor, dirt: Tensor, pixel_A: float, parameters: CtfParameter
     return _Field(working, window, local_sums(window, working.image))
 
 
-def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, Peaks]:
-    """Return the template of the bank whose peaks exceed those in noise the most, and its peaks above noise."""
-    working, window = field.working, field.window
-    nothing = torch.zeros(0, dtype=torch.long, device=working.image.device)
-    noise = _noise_sums(field, background_amplitude(working.image, working.valid, nothing, nothing, 0.0), count=1)[0]
-    best: tuple[float, Tensor, Peaks] | None = None
+def _matched(field: _Field, template: Tensor, noise: list[LocalSums], scale: _Scale, false_fraction: float) -> _Found:
+    """Return the peaks of a template's strength, with noise's limit and the typical strength among them."""
+    fitted = fit_template(field.window, template)
+    found = match(field.window, field.sums, fitted)
+    peaks = find_peaks(found.strength, scale.distance)
+    null = [find_peaks(match(field.window, sums, fitted).strength, scale.distance).score for sums in noise]
+    limit = score_threshold(peaks.score, null, false_fraction)
+    shape = found.shape[peaks.row, peaks.column]
+    return _Found(peaks, found.strength, shape, limit, _typical(peaks.score, shape, limit))
+
+
+def _typical(strength: Tensor, shape: Tensor, limit: float) -> float:
+    """Return the median strength of the best shaped half above noise: contamination is strong, not shapely."""
+    above = torch.nonzero(strength > limit).flatten()
+    best = above[torch.argsort(shape[above], descending=True, stable=True)][: math.ceil(len(above) / 2)]
+    return float(strength[best].median()) if len(best) else 0.0
+
+
+def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, _Found]:
+    """Return the template of the bank whose best matches exceed those in noise the most, and what it finds."""
+    working = field.working
+    noise = _noise_sums(field, noise_amplitude(working.image, _quiet(field)), count=1)
+    best: tuple[float, Tensor, _Found] | None = None
     for template in template_bank(working.transfer, tuple(working.image.shape), scale.diameter):
-        fitted = fit_template(window, template)
-        peaks = find_peaks(match(window, field.sums, fitted), scale.distance)
-        null = find_peaks(match(window, noise, fitted), scale.distance).score
-        ceiling = float(null[:3].mean()) if len(null) else 0.0
-        excess = float((peaks.score[:STRONGEST] - ceiling).clamp(min=0).sum())
+        found = _matched(field, template, noise, scale, false_fraction=0.1)
+        excess = float((found.peaks.score[found.certain] - found.noise_limit).sum())
         if best is None or excess > best[0]:
-            best = excess, template, peaks[peaks.score > score_threshold(peaks.score, [null], false_fraction=0.1)]
+            best = excess, template, found
     assert best is not None
     return best[1], best[2]
+
+
+def _quiet(field: _Field) -> Tensor:
+    """Mark the pixels about which the image varies least."""
+    energy, usable = field.sums.energy / field.window.count, field.window.usable
+    if not bool(usable.any()):
+        return field.working.valid.clone()
+    # quantile refuses large tensors
+    values = torch.sort(energy[usable]).values
+    return (usable & (energy <= values[int(QUIET_SHARE * (len(values) - 1))])).to(field.working.image.dtype)
 
 
 def _dirt(small: Tensor, found: Peaks, scale: _Scale) -> Tensor:
@@ -188,24 +253,21 @@ def _dirt(small: Tensor, found: Peaks, scale: _Scale) -> Tensor:
     return dirt_mask(amount, scale.diameter, float(highest[row, column].median()))
 
 
-def _refined(
-    field: _Field, template: Tensor, found: Peaks, scale: _Scale, false_fraction: float
-) -> tuple[Tensor, Peaks]:
-    """Repeat with this micrograph's own mean particle and its own noise; score map and peaks above the threshold."""
-    working, window = field.working, field.window
+def _refined(field: _Field, template: Tensor, found: _Found, scale: _Scale, false_fraction: float) -> _Found:
+    """Repeat with this micrograph's own mean particle and its own noise."""
+    working = field.working
+    radius = WINDOW_RADIUS * scale.diameter
     for _ in range(ROUNDS):
-        strongest = found[:STRONGEST]
-        if len(strongest) >= FEWEST_FOR_A_TEMPLATE:
-            template = averaged_template(working.image, strongest.row, strongest.column, scale.diameter)
-        fitted = fit_template(window, template)
-        radius = WINDOW_RADIUS * scale.diameter
-        amplitude = background_amplitude(working.image, working.valid, found.row, found.column, radius)
+        own = torch.nonzero(found.certain).flatten()
+        own = own[torch.argsort(found.shape[own], descending=True, stable=True)][:STRONGEST]
+        if len(own) >= FEWEST_FOR_A_TEMPLATE:
+            best = found.peaks[own]
+            template = averaged_template(working.image, best.row, best.column, scale.diameter)
+        seen = found.peaks[found.peaks.score > found.noise_limit]
+        amplitude = noise_amplitude(working.image, between(working.valid, seen.row, seen.column, radius))
         noise = _noise_sums(field, amplitude, math.ceil(NOISE_PIXELS / working.image.numel()))
-        null = [find_peaks(match(window, sums, fitted), scale.distance).score for sums in noise]
-        score = match(window, field.sums, fitted)
-        peaks = find_peaks(score, scale.distance)
-        found = peaks[peaks.score > score_threshold(peaks.score, null, false_fraction)]
-    return score, found
+        found = _matched(field, template, noise, scale, false_fraction)
+    return found
 
 
 def _noise_sums(field: _Field, amplitude: Tensor, count: int) -> list[LocalSums]:

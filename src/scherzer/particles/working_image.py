@@ -9,13 +9,11 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from scherzer.particles.radial import at_radius, radial_mean
 from scherzer.physics.ctf import CtfParameters, ctf
 
-# Exponent of the micrograph's own amplitude spectrum in the filter: -1 whitens fully. In a crowded micrograph the
-# spectrum at low frequency is mostly particles, so full whitening divides their signal away and none leaves the ice.
-WHITENING_POWER = -0.5
 CLIP_SIGMA = 8.0
+# Finest detail, in parts of a diameter: what is finer differs between orientations and only moves the centre.
+FINEST = 1 / 5
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class WorkingImage:
     valid : Tensor
         ``(h, w)`` float, 1 on pixels that hold usable data, 0 on padding and contamination.
     transfer : Tensor
-        ``(h, w // 2 + 1)``, what a projection of a particle is multiplied by on its way here: |CTF|, whitening, band.
+        ``(h, w // 2 + 1)``, what a projection of a particle is multiplied by on its way here: |CTF| and band.
     """
 
     image: Tensor
@@ -40,7 +38,7 @@ class WorkingImage:
 def prepare_working_image(
     small: Tensor, pixel_size_A: float, parameters: CtfParameters | None, diameter_A: float, dirt: Tensor
 ) -> WorkingImage:
-    """Phase-flip and whiten a flat, small micrograph, and blank its dirt.
+    """Phase-flip a flat, small micrograph, keep the band of its particles, and blank its dirt.
 
     Parameters
     ----------
@@ -57,11 +55,8 @@ def prepare_working_image(
     """
     small = torch.where(dirt, 0.0, small.clamp(-CLIP_SIGMA, CLIP_SIGMA))
     k_small, flip = _ctf_on_grid(small.shape, pixel_size_A, parameters, small)
-    k_max = float(k_small.max())
-    spectrum = torch.fft.rfft2(small)
-    whitening = _whitening(radial_mean(spectrum.abs() ** 2, k_small, k_max))
-    profile = whitening * _band(torch.linspace(0, k_max, len(whitening)), diameter_A, pixel_size_A).to(small.device)
-    filtered = torch.fft.irfft2(-spectrum * torch.sign(flip) * at_radius(profile, k_small, k_max), s=small.shape)
+    band = _band(k_small, diameter_A, pixel_size_A)
+    filtered = torch.fft.irfft2(-torch.fft.rfft2(small) * torch.sign(flip) * band, s=small.shape)
 
     rows, columns = small.shape
     margin = math.ceil(0.85 * diameter_A / pixel_size_A)
@@ -70,18 +65,12 @@ def prepare_working_image(
     valid[:rows, :columns] = (~dirt).to(small.dtype)
     image[:rows, :columns] = torch.where(dirt, 0.0, filtered)
     k, contrast = _ctf_on_grid(shape, pixel_size_A, parameters, small)
-    return WorkingImage(image, valid, contrast.abs() * at_radius(profile, k, k_max))
-
-
-def _whitening(power: Tensor) -> Tensor:
-    """Turn a radial power spectrum into the whitening filter; its first bin, often empty, follows the second."""
-    power = torch.cat([power[1:2], power[1:]])
-    return power.clamp(min=1e-4 * float(power.max())) ** (WHITENING_POWER / 2)
+    return WorkingImage(image, valid, contrast.abs() * _band(k, diameter_A, pixel_size_A))
 
 
 def _band(k: Tensor, diameter_A: float, pixel_size_A: float) -> Tensor:
-    """Band of a blob: nothing broader than some particles, nothing finer than a seventh of one."""
-    finest_A = max(diameter_A / 7, 2.5 * pixel_size_A)
+    """Band of a blob: nothing broader than some particles, nothing finer than a fifth of one."""
+    finest_A = max(diameter_A * FINEST, 2.5 * pixel_size_A)
     return (1 - torch.exp(-2 * (math.pi * diameter_A * k) ** 2)) / (1 + (k * finest_A) ** 8)
 
 
