@@ -162,6 +162,17 @@ def test_truth_gains_over_its_ball_and_over_other_detail(octahedral: Scene) -> N
     assert flat.over_ball.mean < 0.05 * scores.over_ball.mean
 
 
+def test_particles_meet_the_map_of_the_half_in_which_they_are_not(octahedral: Scene) -> None:
+    half = torch.ones_like(octahedral.particles.half)
+    half[-1] = 2
+    particles = replace(octahedral.particles, half=half)
+    fsc = torch.ones(particles.box // 2 + 1)
+    about = (fsc, point_group("O"), octahedral.diameter_A, 15.0, 8.0)
+    nothing = 1e-3 * octahedral.truth
+    assert held_out(particles, torch.stack((nothing, octahedral.truth)), *about).over_nothing.mean > 10
+    assert held_out(particles, torch.stack((octahedral.truth, nothing)), *about).over_nothing.mean < 1
+
+
 def test_maps_and_images_stay_on_one_scale_when_cropped(dihedral: Scene) -> None:
     maps = torch.stack((dihedral.truth, dihedral.truth))
     particles, small = sampled(dihedral.particles, maps, 23.0)

@@ -17,6 +17,7 @@ from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import read_star
 from scherzer.fourier.grids import centred_irfft2, real_radius
 from scherzer.physics.ctf import electron_wavelength_A
+from scherzer.session.stages import particle_sets
 from scherzer.session.standalone.inputs import load, particle_input
 
 Project = Any  # of conftest.py
@@ -84,6 +85,17 @@ def test_every_stored_type_gives_the_same_images(
         assert float(images[:, real_radius(36, 2) > 12].std()) == pytest.approx(1, abs=0.02)
     else:
         assert torch.allclose(images, project.images, atol=tolerance)
+
+
+def test_the_size_of_blocks_changes_nothing(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mrc(tmp_path / "all.mrcs", project.images.numpy(), 4.0, "stack")
+    order = np.random.default_rng(5).permutation(len(project.images))
+    rows = project.table.rows.assign(rlnImageName=[f"{n + 1:06d}@all.mrcs" for n in order])
+    star = replace(project, star=tmp_path / "p.star").rewrite("particles.star", rows)
+    whole = images_in(star)[0]
+    monkeypatch.setattr(particle_sets, "BLOCK", 7)
+    assert torch.equal(images_in(star)[0], whole)
+    assert torch.allclose(whole, project.images[torch.from_numpy(order)], atol=1e-4)
 
 
 def test_larger_images_are_cropped_to_the_box_asked_for(project: Project) -> None:
