@@ -16,10 +16,11 @@ _REFERENCE = torch.tensor([0.6124, 0.3217, 0.7223], dtype=torch.float64)
 HEALPIX_SPACING_RAD = math.sqrt(math.pi / 3)  # between the centres of the pixels of nside 1
 
 
-def viewing_directions(step_rad: float, group: Tensor) -> tuple[Tensor, Tensor]:
+def viewing_directions(step_rad: float, group: Tensor, turn: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Directions about ``step_rad`` apart that cover the asymmetric unit of a group.
 
-    Every direction that is nearer to a fixed reference direction than all its symmetry mates is kept.
+    Every direction that is nearer to a fixed reference direction than all its symmetry mates is kept. A ``turn``,
+    ``(3,)`` rotation vector in rad, is applied to the directions before.
 
     Returns
     -------
@@ -31,6 +32,9 @@ def viewing_directions(step_rad: float, group: Tensor) -> tuple[Tensor, Tensor]:
     directions = torch.from_numpy(
         np.stack((np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)), axis=-1)
     )
+    if turn is not None:
+        directions = directions @ from_rotation_vector(turn[None].double())[0].T
+        tilt, rot = directions[:, 2].clamp(-1, 1).arccos().numpy(), torch.atan2(*directions.T[[1, 0]]).numpy()
     nearness = torch.einsum("dj,gij,i->dg", directions, group.double(), _REFERENCE)
     keep = (nearness[:, 0] >= nearness.amax(1) - 1e-9).numpy()
     return torch.from_numpy(rot[keep]).float(), torch.from_numpy(tilt[keep]).float()

@@ -64,8 +64,8 @@ class ReferenceBank:
 def reference_bank(values: Tensor) -> ReferenceBank:
     """Prepare ``(r, m)`` complex64 references for searching."""
     dtype = gemm_dtype(str(values.device))
-    matrix = torch.cat((values.real, values.imag), dim=1).mul_(2).to(dtype)
-    return ReferenceBank(values, matrix.T, (values.abs() ** 2).to(dtype).T)
+    matrix = torch.cat((values.real.to(dtype), values.imag.to(dtype)), dim=1).mul_(2)
+    return ReferenceBank(values, matrix.T, (values.real**2 + values.imag**2).to(dtype).T)
 
 
 def shift_grid(range_px: float, step_px: float, device: torch.device | str = "cpu") -> Tensor:

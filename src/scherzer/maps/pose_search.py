@@ -10,7 +10,8 @@ from torch import Tensor
 
 from scherzer.fourier.expansion import ExpansionTable, expansion_table
 from scherzer.fourier.slices import SliceTable, slice_table
-from scherzer.geometry.sphere import orientation_grid
+from scherzer.geometry.rotations import from_euler
+from scherzer.geometry.sphere import viewing_directions
 from scherzer.likelihood.band import Band, make_band
 from scherzer.likelihood.local import Poses, refine_locally
 from scherzer.likelihood.parallel import map_blocks
@@ -23,7 +24,7 @@ SEARCH_FLOPS = 2e12  # per round and half-set: some 6 s of bf16 products on two 
 STARTS = 4  # candidates of the exhaustive search that start to climb, beside the last pose
 MARGIN = 12.0  # of log likelihood: a candidate further below the best of its particle climbs no further
 BLOCK, BLOCK_ON_DEVICE = 128, 1024  # particles worked on at a time: a core's cache, or enough to fill a GPU
-SLICE_PIXELS = 2**18  # reference pixels cut at a time
+SLICE_PIXELS = 2**16  # reference pixels cut at a time
 WIDENING = 1.6  # the most by which the band grows from one stage of the climb to the next
 
 
@@ -112,21 +113,73 @@ def row_blocks(count: int, device: torch.device) -> list[Tensor]:
     return list(torch.arange(count, device=device).split(BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE))
 
 
-def slice_bank(table: SliceTable, grid: Tensor, band: Band) -> ReferenceBank:
-    """Slices of a volume at every orientation of a grid, prepared for searching."""
-    blocks = grid.split(max(1, SLICE_PIXELS // len(band)))
-    return reference_bank(torch.cat(map_blocks(lambda part: table.slices(part, band.kx, band.ky), blocks, grid.device)))
+def slice_bank(table: SliceTable, grid: Tensor, band: Band, in_plane: int = 1) -> ReferenceBank:
+    """Slices of a volume at every orientation of a grid, prepared for searching.
+
+    Parameters
+    ----------
+    table : SliceTable
+        Of the volume.
+    grid : Tensor
+        ``(r, 3, 3)``.
+    band : Band
+        Pixels of the slices.
+    in_plane : int
+        How many in-plane angles the grid has, if they run fastest and fill the circle evenly. Of a multiple of four,
+        a quarter is cut; a quarter turn of the image only moves pixels.
+    """
+    turns = 4 if in_plane % 4 == 0 else 1
+    base = grid.reshape(-1, turns, max(1, in_plane // turns), 3, 3)[:, 0].reshape(-1, 3, 3)
+    blocks = base.split(max(1, SLICE_PIXELS // len(band)))
+    cut = torch.cat(map_blocks(lambda part: table.slices(part, band.kx, band.ky), blocks, grid.device))
+    source, sign = quarter_turn(band)
+    quarters = [cut]
+    for _ in range(turns - 1):
+        moved = quarters[-1][:, source]
+        torch.view_as_real(moved)[..., 1] *= sign
+        quarters.append(moved)
+    each = [part.reshape(-1, max(1, in_plane // turns), len(band)) for part in quarters]
+    return reference_bank(torch.cat(each, dim=1).reshape(-1, len(band)))
 
 
-def affordable_grid(plan: RoundPlan, group: Tensor, particles: int, pixels: int) -> Tensor:
-    """Orientations for an exhaustive search, as fine as planned or as the budget of a round allows: ``(r, 3, 3)``."""
+def quarter_turn(band: Band) -> tuple[Tensor, Tensor]:
+    """Where a slice's pixels lie in the slice whose in-plane angle is 90 degrees less.
+
+    Returns
+    -------
+    source : Tensor
+        ``(m,)`` int64.
+    sign : Tensor
+        ``(m,)`` of the imaginary part: -1 where the conjugate lies there.
+    """
+    x, y = -band.ky, band.kx
+    mirrored = (x < 0) | ((x == 0) & (y < 0))
+    sign = torch.where(mirrored, -1.0, 1.0)
+    place = torch.full((band.box, band.box), -1, dtype=torch.int64, device=x.device)
+    place[band.ky.long(), band.kx.long()] = torch.arange(len(band), device=x.device)
+    return place[(sign * y).long(), (sign * x).long()], sign
+
+
+def affordable_grid(plan: RoundPlan, group: Tensor, particles: int, pixels: int) -> tuple[Tensor, int]:
+    """Orientations for an exhaustive search, as fine as planned or as the budget of a round allows.
+
+    Returns
+    -------
+    grid : Tensor
+        ``(r, 3, 3)``, in-plane angle fastest.
+    in_plane : int
+        Number of in-plane angles, a multiple of four.
+    """
     step = plan.step_rad
     while True:
-        grid = orientation_grid(step, group.cpu(), plan.turn.cpu())
-        flops = 4.0 * particles * len(plan.shifts_px) * pixels * len(grid)
+        rot, tilt = viewing_directions(step, group.cpu(), plan.turn.cpu())
+        in_plane = 4 * math.ceil(math.pi / 2 / step)
+        flops = 4.0 * particles * len(plan.shifts_px) * pixels * len(rot) * in_plane
         if flops <= SEARCH_FLOPS or step >= COARSEST_STEP_RAD:
-            return grid
+            break
         step = min(step * 1.25, COARSEST_STEP_RAD)
+    psi = float(plan.turn[0]) + torch.arange(in_plane) * (2 * math.pi / in_plane)
+    return from_euler(rot.repeat_interleave(in_plane), tilt.repeat_interleave(in_plane), psi.repeat(len(rot))), in_plane
 
 
 def align(
@@ -159,8 +212,9 @@ def align(
     """
     band = make_band(particles.box, plan.radius, device=volume.device)
     coarse = band.within(plan.search_radius)
-    grid = affordable_grid(plan, group, len(particles), len(coarse)).to(volume.device)
-    references = slice_bank(slice_table(volume, plan.search_radius), grid, coarse)
+    grid, in_plane = affordable_grid(plan, group, len(particles), len(coarse))
+    grid = grid.to(volume.device)
+    references = slice_bank(slice_table(volume, plan.search_radius), grid, coarse, in_plane)
     table = expansion_table(volume, plan.radius)
 
     def align_block(rows: Tensor) -> WeightedPoses:

@@ -25,7 +25,7 @@ class RefineSettings:
     """
 
     start_resolution_A: float = 12.0
-    iterations: int = 8
+    iterations: int = 6
     finest_A: float = 3.5
     shift_range_A: float = 15.0
     seed: int = 0
@@ -39,6 +39,8 @@ class AbInitioSettings:
     ----------
     seeds : int
         Random starts. After each third of the batches the third that best explains held-out particles goes on.
+    rounds : int
+        So often, at most, are more starts made while none leads to a structure for certain.
     batches, batch_particles : int
         Batches of a start that goes on to the end, and particles per batch.
     coarsest_A, finest_A : float
@@ -47,15 +49,19 @@ class AbInitioSettings:
         Share of the particles that is only scored, never inserted.
     shift_range_A : float
         How far a particle may lie from the centre of its image.
+    check_symmetry : bool
+        Try related point groups on the result.
     seed : int
         Of all random choices.
     """
 
     seeds: int = 12
+    rounds: int = 4
     batches: int = 30
     batch_particles: int = 300
     coarsest_A: float = 12.0
     finest_A: float = 9.0
     held_out: float = 0.1
     shift_range_A: float = 12.0
+    check_symmetry: bool = True
     seed: int = 0

@@ -6,9 +6,8 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
-from scherzer.fourier.slices import PADDING, SliceGrid, sinc2_correction, slice_table, volume_from_sums
+from scherzer.fourier.slices import PADDING, SliceGrid, sinc2_correction, slice_table, volume_from_sums, weighted_rows
 
 MIRROR = (1.0, -1.0, 1.0)  # real, imaginary, weight at the opposite frequency
 
@@ -101,7 +100,7 @@ def _moved(table: Tensor, points: Tensor, grid: SliceGrid, operator: Tensor) -> 
     moved = points @ operator.T
     if not torch.equal(operator, operator.round()):
         index, weight, mirrored = grid.corners(moved)
-        rows = embedding_bag(index, table, per_sample_weights=weight, mode="sum")
+        rows = weighted_rows(table, index, weight)
         return torch.where(mirrored[:, None], rows * sign, rows)
     _, ny, nx = grid.shape
     whole = torch.round(moved * PADDING).int()
