@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scherzer.fourier.crop import pad_or_cut, resize_images, resize_rfft, resize_volume
+from scherzer.fourier.crop import even_fast_length, pad_or_cut, resize_images, resize_rfft, resize_volume
 from scherzer.fourier.filters import lowpass
 from scherzer.fourier.grids import centred_irfft2, centred_irfftn, centred_rfft2, centred_rfftn
 
@@ -80,3 +80,8 @@ def test_pad_or_cut_keeps_the_centre_pixel_in_place() -> None:
     narrow = pad_or_cut(volume, 6)
     assert torch.equal(narrow, volume[3:9, 3:9, 3:9])
     assert pad_or_cut(volume, 12) is volume
+
+
+@pytest.mark.parametrize(("least", "expected"), [(64.0, 64), (64.1, 72), (100.0, 100), (134.0, 144), (2 * 33.0, 72)])
+def test_fast_lengths_are_even_and_of_small_factors(least: float, expected: int) -> None:
+    assert even_fast_length(least) == expected

@@ -2,12 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from scherzer.fourier.grids import real_radius
-from scherzer.maps.masks import DILATE_A, EDGE_PX, otsu_threshold, solvent_mask
+from scherzer.maps.masks import DILATE_A, EDGE_PX, solvent_mask
 from scherzer.maps.reconstruction import spherical_mask
 
 BOX, PIXEL_SIZE_A, RADIUS_A = 48, 3.0, 36.0
@@ -69,12 +68,6 @@ def test_larger_density_beyond_the_particles_sphere_does_not_take_the_mask() -> 
 def test_edge_is_soft() -> None:
     mask = solvent_mask(ball(), PIXEL_SIZE_A, 2 * RADIUS_A)
     assert mask[24, 24].diff().abs().max() < 0.3
-
-
-def test_otsu_separates_two_populations() -> None:
-    generator = np.random.default_rng(0)
-    values = np.concatenate((generator.normal(0, 0.5, 3000), generator.normal(5, 0.5, 1000)))
-    assert 1.0 < otsu_threshold(values) < 4.0
 
 
 def test_spherical_mask() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scherzer.fourier.grids import real_radius
-from scherzer.particles.class_features import measure_classes, otsu_threshold
+from scherzer.particles.class_features import measure_classes
 from scherzer.particles.class_selection import ClassSelectionSettings, select_classes
 from scherzer.particles.classification2d import Class2DResult
 
@@ -33,6 +33,7 @@ def result_of(*averages: torch.Tensor) -> Class2DResult:
         probability=torch.ones(n),
         noise_probability=torch.zeros(n),
         class_resolution_A=torch.full((count,), 15.0),
+        resolution_143_A=torch.full((count,), 10.0),
         population=torch.full((count,), MEMBERS),
     )
 
@@ -60,8 +61,9 @@ def test_a_broken_ring_is_still_centred() -> None:
         (disc(3.5), {}, "bright part"),
         (disc(9, x=8), {}, "off the centre"),
         (disc(60) - disc(9), {}, "mask's edge"),
+        (disc(10, y=-4) - disc(4, y=11), {}, "dark parts"),
         (disc(11), {"class_resolution_A": torch.tensor([15.0, 80.0])}, "agree only to 80 A"),
-        (disc(11), {"noise_probability": torch.tensor([0.0, 0.9]).repeat(MEMBERS)}, "noise"),
+        (disc(11), {"noise_probability": torch.tensor([0.0, 0.4]).repeat(MEMBERS)}, "noise"),
         (disc(11), {"shift_A": torch.tensor([[3.0, 0.0], [60.0, 0.0]]).repeat(MEMBERS, 1)}, "off their picks"),
         (disc(11), {"population": torch.tensor([1000, 1])}, "0.10% of the particles"),
         (disc(11), {"population": torch.tensor([1000, 0])}, "no particles"),
@@ -72,6 +74,18 @@ def test_gates_name_their_reason(average: torch.Tensor, change: dict[str, torch.
     selection = select_classes(result, DIAMETER_A, PIXEL_A)
     assert selection.keep.tolist() == [True, False]
     assert reason in selection.reason[1]
+
+
+def test_a_class_is_judged_without_the_noise_in_it() -> None:
+    probability = torch.cat([torch.zeros(MEMBERS), torch.full((3 * MEMBERS,), 0.95)])
+    result = replace(
+        result_of(disc(12, hole_px=7)),
+        noise_probability=probability,
+        class_index=torch.zeros(4 * MEMBERS, dtype=torch.int64),
+        shift_A=torch.where(probability[:, None] > 0.5, 60.0, 2.0).expand(-1, 2),
+    )
+    assert result.is_noise.sum() == 3 * MEMBERS
+    assert select_classes(result, DIAMETER_A, PIXEL_A).keep.all()
 
 
 def test_noise_scores_below_a_particle() -> None:
@@ -93,15 +107,6 @@ def test_an_empty_image_has_no_foreground() -> None:
     features = measure_classes(torch.zeros(1, BOX, BOX), DIAMETER_A, PIXEL_A)
     assert float(features.foreground_diameter) == 0
     assert not select_classes(result_of(torch.zeros(BOX, BOX)), DIAMETER_A, PIXEL_A).keep[0]
-
-
-def test_threshold_of_two_levels_lies_between_them() -> None:
-    values = torch.cat((torch.zeros(300), torch.ones(100))) + 0.05 * torch.randn(
-        400, generator=torch.Generator().manual_seed(1)
-    )
-    level, explained = otsu_threshold(values.numpy())
-    assert 0.1 < level < 0.9
-    assert explained > 0.95
 
 
 def test_another_pixel_size_is_refused() -> None:

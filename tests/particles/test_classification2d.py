@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scherzer.fourier.crop import even_fast_length
 from scherzer.fourier.grids import centred_irfft2, real_radius
 from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import make_band
@@ -20,7 +21,6 @@ from scherzer.particles.classification2d import (
     number_of_classes,
     schedule,
     with_two_halves,
-    working_box,
 )
 from scherzer.particles.image_rotation import rotated_band
 from scherzer.physics.ctf import CtfParameters
@@ -185,11 +185,11 @@ def test_a_round_particle_does_not_collapse() -> None:
 
 def test_shapes_pixel_and_progress() -> None:
     particles, _, _, result = classified()
-    n, box = len(particles), working_box(particles, SETTINGS.nyquist_A)
+    n, box = len(particles), even_fast_length(2 * particles.extent_A / SETTINGS.nyquist_A)
     assert result.averages.shape == (6, box, box)
     assert result.pixel_size_A == pytest.approx(particles.extent_A / box)
     assert result.shift_A.shape == (n, 2)
-    assert int(result.population.sum()) == n
+    assert int(result.population.sum()) == n - int(result.is_noise.sum())
     assert ((result.probability >= 0) & (result.probability <= 1 + 1e-5)).all()
     told: list[float] = []
     small, _, _ = particles_of(views(2), 60, 0, snr=0.5, seed=9)

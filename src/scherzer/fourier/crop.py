@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from scherzer.fourier.grids import centred_irfft2, centred_irfftn, centred_rfft2, centred_rfftn
+
+
+def even_fast_length(least: float) -> int:
+    """Return the smallest even length of factors 2, 3 and 5 that is not below ``least``."""
+    return 2 * int(next_fast_len(math.ceil(least / 2 - 1e-6), real=True))
 
 
 def resize_rfft(transforms: Tensor, box: int, ndim: int) -> Tensor:

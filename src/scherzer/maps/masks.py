@@ -8,6 +8,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from scherzer.fourier.filters import cosine_edge, lowpass
+from scherzer.fourier.threshold import otsu_threshold
 
 LOWPASS_A = 15.0  # the envelope of a protein is smooth at this resolution, noise is not yet
 DILATE_A = 6.0  # keeps side chains that the low-pass pulled in
@@ -39,21 +40,10 @@ def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float, resolut
     axis = (np.arange(box) - box // 2) * pixel_size_A
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
     inside = radius <= 0.55 * diameter_A + DILATE_A
-    core = inside & (smooth > otsu_threshold(smooth[inside]))
+    core = inside & (smooth > otsu_threshold(smooth[inside])[0])
     labels, count = ndimage.label(core)
     if count > 1:
         core = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     distance = ndimage.distance_transform_edt(~core)
     mask = cosine_edge(torch.from_numpy(distance), DILATE_A / pixel_size_A, DILATE_A / pixel_size_A + EDGE_PX)
     return mask.float().to(volume.device)
-
-
-def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
-    """Return the threshold that maximises the variance between two classes (Otsu 1979)."""
-    counts, edges = np.histogram(values, bins=bins)
-    centres = (edges[:-1] + edges[1:]) / 2
-    weight = np.cumsum(counts) / counts.sum()
-    mean = np.cumsum(counts * centres) / counts.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (mean[-1] * weight - mean) ** 2 / (weight * (1 - weight))
-    return float(centres[np.nanargmax(np.where(np.isfinite(between), between, -1))])

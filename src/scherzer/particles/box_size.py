@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.fft import next_fast_len
-
+from scherzer.fourier.crop import even_fast_length
 from scherzer.particles.extract_settings import ExtractSettings
 
 
@@ -51,8 +50,8 @@ def box_size_px(
     settings = settings or ExtractSettings()
     wanted_A = diameter_A + 2 * wavelength_A * max_defocus_A / settings.delocalised_A
     side_A = min(max(wanted_A, settings.min_diameters * diameter_A), settings.max_diameters * diameter_A)
-    raw_box = _even_fast_length(side_A / pixel_size_A)
-    working_box = min(raw_box, _even_fast_length(raw_box * pixel_size_A / (settings.finest_A / 2) - 1e-6))
+    raw_box = even_fast_length(side_A / pixel_size_A)
+    working_box = min(raw_box, even_fast_length(raw_box * pixel_size_A / (settings.finest_A / 2)))
     return raw_box, working_box, pixel_size_A * raw_box / working_box
 
 
@@ -65,8 +64,3 @@ def resolution_held_A(
     """
     margin_A = box_px * pixel_size_A - diameter_A
     return 2 * wavelength_A * defocus_A / margin_A if margin_A > 0 else math.inf
-
-
-def _even_fast_length(length: float) -> int:
-    """Return the least even length of factors 2, 3 and 5 that is not below ``length``."""
-    return 2 * int(next_fast_len(math.ceil(length / 2), real=True))

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from scherzer.fourier.filters import cosine_edge
 from scherzer.fourier.grids import centred_irfft2, centred_rfft2, rfft_radius
+from scherzer.fourier.threshold import otsu_threshold
 
 OUTLINE_A = 25.0  # resolution at which the outline of a particle is taken, or the eighth of its diameter if coarser
-LEVELS = 64  # of the histogram from which the threshold comes
 LARGE_PART = 0.2  # of the largest bright component; smaller ones are not part of the outline
+EXTREME = 0.01  # share of the pixels that count as the darkest, and as the brightest
 RIM = 0.45  # inner radius of the rim in diameters: what reaches it is cut by the mask
 
 
@@ -34,13 +35,17 @@ class ClassFeatures:
     rim_share : Tensor
         Share of the mask's rim that is bright.
     separation : Tensor
-        Share of the variance within the mask that bright against dark explains (Otsu 1979), 0 to 1.
+        Share of the variance within the mask that bright against dark explains, 0 to 1.
+    darkness : Tensor
+        How far the darkest parts lie below the level around the particle, in units of how far the brightest lie above
+        it. Protein is denser than ice: what is dark is the fringe of an edge, or what lies between two objects.
     """
 
     foreground_diameter: Tensor
     off_centre: Tensor
     rim_share: Tensor
     separation: Tensor
+    darkness: Tensor
 
 
 def measure_classes(averages: Tensor, diameter_A: float, pixel_size_A: float) -> ClassFeatures:
@@ -52,37 +57,23 @@ def measure_classes(averages: Tensor, diameter_A: float, pixel_size_A: float) ->
         centred_rfft2(averages) * cosine_edge(rfft_radius(box, 2, averages.device), cut - 1, cut + 1)
     )
     rows = [_measure(image, diameter_A / pixel_size_A) for image in smooth.cpu().numpy()]
-    columns = torch.tensor(rows, dtype=torch.float32, device=averages.device).reshape(-1, 4).unbind(1)
+    columns = torch.tensor(rows, dtype=torch.float32, device=averages.device).reshape(-1, 5).unbind(1)
     return ClassFeatures(*columns)
 
 
-def otsu_threshold(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Level that splits values into two groups of least variance, and the share of the variance the split explains."""
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-12:
-        return high, 0.0
-    counts, edges = np.histogram(values, bins=LEVELS, range=(low, high))
-    middle = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = counts.sum() - below
-    sums = np.cumsum(counts * middle)
-    means = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    between = below * above * (means[0] - means[1]) ** 2 / float(counts.sum()) ** 2
-    best = int(np.argmax(between))
-    return float(edges[best + 1]), float(between[best] / max(float(values.var()), 1e-12))
-
-
-def _measure(image: NDArray[np.float32], diameter_px: float) -> tuple[float, float, float, float]:
+def _measure(image: NDArray[np.float32], diameter_px: float) -> tuple[float, float, float, float, float]:
     box = image.shape[-1]
     y, x = np.indices(image.shape) - box // 2
     radius = np.hypot(x, y) / diameter_px
     inside = radius <= 0.5
     level, separation = otsu_threshold(image[inside])
+    darkest, brightest = np.quantile(image[inside], (EXTREME, 1 - EXTREME))
+    darkness = float(max(0.0, -darkest) / brightest) if brightest > 0 else 0.0
     bright = (image > level) & inside
     labels, count = ndimage.label(bright)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     if count == 0 or sizes.max() < 3:
-        return 0.0, 0.0, 0.0, separation
+        return 0.0, 0.0, 0.0, separation, darkness
     parts = np.isin(labels, 1 + np.flatnonzero(sizes >= LARGE_PART * sizes.max()))
     outline = _hull(np.stack((x[parts], y[parts]), axis=1), np.stack((x, y), axis=-1))
     centroid = np.hypot(x[outline].mean(), y[outline].mean())
@@ -92,6 +83,7 @@ def _measure(image: NDArray[np.float32], diameter_px: float) -> tuple[float, flo
         float(centroid / diameter_px),
         float(bright[rim].mean()),
         separation,
+        darkness,
     )
 
 

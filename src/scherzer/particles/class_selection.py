@@ -19,6 +19,7 @@ WEIGHTS = {
     "bright share of the rim, in halves": -2.0,
     "probability of noise, in tenths": -0.6,
     "separation of bright and dark, above 0.6": 5.0,
+    "darkness, in tenths above 0.2": -0.5,
 }
 INTERCEPT = 2.0
 
@@ -39,8 +40,10 @@ class ClassSelectionSettings:
         Size of the bright component, and distance of its centroid from the centre.
     max_rim_share : float
         Share of the mask's rim that is bright: a particle cut by the mask, or neighbours on both sides.
+    max_darkness : float
+        How dark the darkest parts may be against the brightest, see :class:`ClassFeatures`.
     max_noise_probability : float
-        Mean over the class's particles.
+        Mean over the class's particles that are not noise themselves.
     max_shift_diameters : float
         Mean distance of the class's particles from where they were picked: such a class centres the neighbours of
         its picks, which are picks themselves.
@@ -53,7 +56,8 @@ class ClassSelectionSettings:
     min_foreground_diameters: float = 0.35
     max_off_centre_diameters: float = 0.12
     max_rim_share: float = 0.6
-    max_noise_probability: float = 0.5
+    max_darkness: float = 0.3
+    max_noise_probability: float = 0.25
     max_shift_diameters: float = 0.25
     min_score: float = 0.5
 
@@ -103,8 +107,9 @@ def select_classes(
         raise ValueError(f"the averages have {result.pixel_size_A:.4g} A pixels, not {pixel_size_A:.4g}")
     features = measure_classes(result.averages, diameter_A, pixel_size_A)
     share = result.population / max(int(result.population.sum()), 1)
-    noise = class_mean(result.noise_probability, result.class_index, len(result.population))
-    shift = class_mean(result.shift_A.norm(dim=1), result.class_index, len(result.population)) / diameter_A
+    members, count = ~result.is_noise, len(result.population)
+    noise = class_mean(result.noise_probability[members], result.class_index[members], count)
+    shift = class_mean(result.shift_A[members].norm(dim=1), result.class_index[members], count) / diameter_A
     gates = [
         (result.population == 0, "no particles", share),
         (share < settings.min_population_share, "holds only {:.2%} of the particles", share),
@@ -112,6 +117,11 @@ def select_classes(
             result.class_resolution_A > settings.max_resolution_A,
             "its two halves agree only to {:.0f} A",
             result.class_resolution_A,
+        ),
+        (
+            features.darkness > settings.max_darkness,
+            "its dark parts are {:.0%} as strong as its bright",
+            features.darkness,
         ),
         (noise > settings.max_noise_probability, "its images are noise with probability {:.2f}", noise),
         (
@@ -134,6 +144,7 @@ def select_classes(
         features.rim_share / 0.5,
         noise / 0.1,
         features.separation - 0.6,
+        (features.darkness - 0.2).clamp(min=0) / 0.1,
     )
     weighted = torch.stack([w * term for w, term in zip(WEIGHTS.values(), terms, strict=True)])
     score = torch.sigmoid(INTERCEPT + weighted.sum(0)) * (result.population > 0)

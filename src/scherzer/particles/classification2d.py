@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
+from scherzer.fourier.crop import even_fast_length
 from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band, make_band
 from scherzer.likelihood.noise import image_power, merge_noise, residual_power
@@ -37,6 +37,8 @@ LOOK_AHEAD = 0.85  # resolution compared next, in units of that reached: finer s
 SHIFT_SIGMA = 0.5  # expected shifts, in units of the largest tried
 CHUNK = 1024  # particles whose residuals are held at a time
 LONGEST_MOVE = 0.05  # of the diameter, in one recentring
+FINE_ROUNDS = 4  # last rounds in which the best candidate is searched more finely
+NOISE_LIMIT = 0.5  # a particle that the flat class explains better than all others together is none
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ class Class2DResult:
         ``(n,)`` posterior of the flat class: there is no particle.
     class_resolution_A : Tensor
         ``(K,)`` where the ring correlation of the half-sets' averages falls below 0.5.
+    resolution_143_A : Tensor
+        ``(K,)`` where it falls below 0.143.
     population : Tensor
-        ``(K,)`` int64, particles whose most probable class this is.
+        ``(K,)`` int64, particles whose most probable class this is and which are not noise.
     """
 
     averages: Tensor
@@ -108,7 +112,13 @@ class Class2DResult:
     probability: Tensor
     noise_probability: Tensor
     class_resolution_A: Tensor
+    resolution_143_A: Tensor
     population: Tensor
+
+    @property
+    def is_noise(self) -> Tensor:
+        """Which particles are none, ``(n,)`` bool."""
+        return self.noise_probability > NOISE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,7 @@ class Round:
     temperature: float
     keep: float
     flat_class: bool
+    fine: bool = False
 
 
 def schedule(count: int, class_count: int, settings: Class2DSettings) -> list[Round]:
@@ -131,7 +142,7 @@ def schedule(count: int, class_count: int, settings: Class2DSettings) -> list[Ro
         part = number / max(total - 1, 1)
         resolution = settings.start_A * (settings.finest_A / settings.start_A) ** part
         if number >= growing:
-            rounds.append(Round(resolution, count, 1.0, 0.0, True))
+            rounds.append(Round(resolution, count, 1.0, 0.0, True, total - number <= FINE_ROUNDS))
             continue
         grown = number / max(growing - 1, 1)
         temperature = START_TEMPERATURE ** max(0.0, 1 - 2 * grown)
@@ -146,12 +157,6 @@ def number_of_classes(count: int, settings: Class2DSettings) -> int:
         return settings.class_count
     wanted = min(max(count // 100, settings.min_classes), settings.max_classes)
     return max(1, min(wanted, count // 30))
-
-
-def working_box(particles: ParticleSet, nyquist_A: float) -> int:
-    """Even box in which Nyquist is at ``nyquist_A`` or just finer."""
-    wanted = math.ceil(particles.extent_A / nyquist_A - 1e-6)
-    return min(particles.box, 2 * int(next_fast_len(wanted, real=True)))
 
 
 def with_two_halves(particles: ParticleSet) -> ParticleSet:
@@ -197,7 +202,8 @@ def classify2d(
         raise ValueError("there are no particles to classify")
     if particles.extent_A <= diameter_A:
         raise ValueError(f"the box ({particles.extent_A:.0f} A) is not larger than the particle ({diameter_A:.0f} A)")
-    particles = with_two_halves(particles.resized(working_box(particles, settings.nyquist_A)))
+    box = min(particles.box, even_fast_length(2 * particles.extent_A / settings.nyquist_A))
+    particles = with_two_halves(particles.resized(box))
     frame = _Frame(settings, diameter_A, particles.extent_A, number_of_classes(len(particles), settings), particles.box)
     generator = torch.Generator().manual_seed(settings.seed)
     rounds = schedule(len(particles), frame.class_count, settings)
@@ -214,6 +220,8 @@ def classify2d(
         images = prepare(part, view.band, noise)
         references = view.references(averages)
         assignment = frame.assign(images, part.half, references, view, current)
+        if current.fine:
+            assignment, view, references = _refined(images, part.half, assignment, averages, view)
         assignment, _ = split_populous(assignment, frame.class_count, generator)
         fresh = _add(images, part.half, assignment, frame.class_count, view.rotated)
         if current.keep == 0:
@@ -327,6 +335,16 @@ def _add(
     )
 
 
+def _refined(
+    images: ScoredImages, half: Tensor, assignment: Assignment, averages: Averages, view: _View
+) -> tuple[Assignment, _View, Tensor]:
+    """Search finely about the best candidates; returns also the finer angles and the averages turned by them."""
+    angles = even_angles(FINER * len(view.angles), half.device)
+    fine = replace(view, angles=angles, rotated=rotated_band(view.band, angles))
+    references = fine.references(averages)
+    return refine_best(images, half, references, assignment, view.shift_step_px), fine, references
+
+
 def _residual_noise(
     particles: ParticleSet, noise: Tensor, assignment: Assignment, references: Tensor, band: Band
 ) -> Tensor:
@@ -350,9 +368,8 @@ def _last_round(
     view = frame.view(max(current.resolution_A, LOOK_AHEAD * frame.reach_A(averages)), device)
     images = prepare(particles, view.band, noise)
     assignment = frame.assign(images, particles.half, view.references(averages), view, current)
-    angles = even_angles(FINER * len(view.angles), device)
-    fine = replace(view, angles=angles, rotated=rotated_band(view.band, angles))
-    assignment = refine_best(images, particles.half, fine.references(averages), assignment, view.shift_step_px)
+    assignment, fine, _ = _refined(images, particles.half, assignment, averages, view)
+    angles = fine.angles
     wide = make_band(frame.box, frame.box / 2 - 1, device=device)
     rotated = rotated_band(wide, angles)
     sums = _add(prepare(particles, wide, noise), particles.half, assignment, frame.class_count, rotated)
@@ -362,6 +379,7 @@ def _last_round(
 
     by_class = assignment.probability_of_classes(frame.class_count)
     particle = by_class.sum(1)
+    noise_probability = (1 - particle).clamp(0, 1)
     class_index = by_class.argmax(1)
     # the best candidate within the most probable class; candidates are sorted, so the first
     first = (assignment.classes == class_index[:, None]).int().argmax(1, keepdim=True)
@@ -375,7 +393,8 @@ def _last_round(
         psi_rad=psi,
         shift_A=shift_px * frame.pixel_size_A,
         probability=by_class.amax(1) / particle.clamp(min=1e-12),
-        noise_probability=(1 - particle).clamp(0, 1),
+        noise_probability=noise_probability,
         class_resolution_A=averages.resolution_A(frame.pixel_size_A),
-        population=torch.bincount(class_index, minlength=frame.class_count),
+        resolution_143_A=averages.resolution_A(frame.pixel_size_A, LEAST_FRC),
+        population=torch.bincount(class_index[noise_probability <= NOISE_LIMIT], minlength=frame.class_count),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scherzer.maps.masks import otsu_threshold
+from scherzer.fourier.threshold import otsu_threshold
 
 Float = NDArray[np.float32]
 
@@ -57,7 +57,7 @@ def choose_contour(volume: Float, mask: Float | None = None) -> float:
     sphere where there is no mask, but never below three standard deviations of the solvent.
     """
     inside = mask > 0.5 if mask is not None and (mask > 0.5).any() else _radius(volume.shape) < 0.48 * min(volume.shape)
-    level = otsu_threshold(volume[inside])
+    level, _ = otsu_threshold(volume[inside])
     sd = solvent_sd(volume, mask)
     outside_mean = 0.0 if mask is None or not (mask < 0.01).any() else float(volume[mask < 0.01].mean())
     floor = outside_mean + 3 * sd if sd is not None else level

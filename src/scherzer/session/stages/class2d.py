@@ -22,7 +22,6 @@ from scherzer.session.stages.particle_sets import load_particles
 from scherzer.session.star_blocks import write_blocks
 
 STAGE = "class2d"
-NOISE_LIMIT = 0.5  # a particle that the flat class explains better than all others together is none
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
@@ -85,7 +84,7 @@ def classes_table(result: Class2DResult, selection: ClassSelection) -> pd.DataFr
 def with_classes(table: StarTable, result: Class2DResult, selection: ClassSelection) -> StarTable:
     """Return the particles with class, in-plane angle, origin and state."""
     in_kept_class = selection.keep[result.class_index].numpy()
-    noise = result.noise_probability.numpy() > NOISE_LIMIT
+    noise = result.is_noise.numpy()
     rows = table.rows.assign(
         rlnClassNumber=result.class_index.numpy() + 1,
         rlnAnglePsi=np.degrees(result.psi_rad.numpy()),
