@@ -13,6 +13,7 @@ from scherzer.particles.false_alarms import between, noise_amplitude, noise_imag
 from scherzer.particles.flat_image import density, dirt_mask, minus_plane, shrink, standardise
 from scherzer.particles.matching import LocalSums, Window, fit_template, local_sums, match, round_window
 from scherzer.particles.peaks import Peaks, find_peaks, running_maximum, subpixel
+from scherzer.particles.steerable import centred, learn, rings
 from scherzer.particles.working_image import WorkingImage, prepare_working_image
 from scherzer.physics.ctf import CtfParameters
 from scherzer.physics.optics import Optics
@@ -24,10 +25,15 @@ PIXELS_PER_DIAMETER = 20
 WINDOW_RADIUS = 0.65
 # The template averaged from this micrograph, and the noise between its particles, settle in so many rounds.
 ROUNDS = 3
-STRONGEST = 60
+STRONGEST = 200
+LEAST_SHAPE = 0.55
 FEWEST_FOR_A_TEMPLATE = 6
 # Share of the image, where it varies least, that shows noise before any particle is known.
 QUIET_SHARE = 0.3
+# Views are learnt within this radius, in diameters, from so many certain picks, and move centres no further than this.
+LEARNT_RADIUS = 0.55
+FEWEST_TO_LEARN_FROM, MOST_TO_LEARN_FROM = 25, 300
+CENTRE_WITHIN = 0.2
 # Noise is scored over at least so many pixels, so that small micrographs have a smooth false alarm rate too.
 NOISE_PIXELS = 500_000
 
@@ -186,9 +192,9 @@ def find_candidates(
         field = _field(small, dirt, pixel_A, ctf, scale)
     found = _refined(field, template, found, scale, settings.false_fraction)
 
-    row, column = subpixel(found.strength, found.peaks)
+    row, column = _centred(field, found, scale)
     certain = found.certain
-    shape = found.shape / found.shape[certain].median() if bool(certain.any()) else found.shape
+    shape = found.shape / max(_median(found.shape[certain]), 1e-6)
     unit = max(found.typical, found.noise_limit / AUTOMATIC_THRESHOLD)
     score = found.peaks.score / unit
     keep = (score >= settings.lowest_score) & (score <= settings.max_strength) & (shape >= settings.min_shape)
@@ -216,7 +222,7 @@ def _typical(strength: Tensor, shape: Tensor, limit: float) -> float:
     """Return the median strength of the best shaped half above noise: contamination is strong, not shapely."""
     above = torch.nonzero(strength > limit).flatten()
     best = above[torch.argsort(shape[above], descending=True, stable=True)][: math.ceil(len(above) / 2)]
-    return float(strength[best].median()) if len(best) else 0.0
+    return _median(strength[best])
 
 
 def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, _Found]:
@@ -258,8 +264,9 @@ def _refined(field: _Field, template: Tensor, found: _Found, scale: _Scale, fals
     working = field.working
     radius = WINDOW_RADIUS * scale.diameter
     for _ in range(ROUNDS):
-        own = torch.nonzero(found.certain).flatten()
-        own = own[torch.argsort(found.shape[own], descending=True, stable=True)][:STRONGEST]
+        # Views of every shape belong in it: an average of the roundest only would sit off the centre of the others.
+        shapely = found.shape > LEAST_SHAPE * _median(found.shape[found.certain])
+        own = torch.nonzero(found.certain & shapely).flatten()[:STRONGEST]
         if len(own) >= FEWEST_FOR_A_TEMPLATE:
             best = found.peaks[own]
             template = averaged_template(working.image, best.row, best.column, scale.diameter)
@@ -268,6 +275,29 @@ def _refined(field: _Field, template: Tensor, found: _Found, scale: _Scale, fals
         noise = _noise_sums(field, amplitude, math.ceil(NOISE_PIXELS / working.image.numel()))
         found = _matched(field, template, noise, scale, false_fraction)
     return found
+
+
+def _centred(field: _Field, found: _Found, scale: _Scale) -> tuple[Tensor, Tensor]:
+    """Place the peaks by what their views have in common, learnt from those that are certain."""
+    row, column = subpixel(found.strength, found.peaks)
+    own = torch.nonzero(found.certain & (found.peaks.score > 0.7 * found.typical)).flatten()[:MOST_TO_LEARN_FROM]
+    if len(own) < FEWEST_TO_LEARN_FROM:
+        return row, column
+    image, radius = field.working.image, LEARNT_RADIUS * scale.diameter
+    places = between(field.working.valid, found.peaks.row[own], found.peaks.column[own], WINDOW_RADIUS * scale.diameter)
+    noise = noise_image(noise_amplitude(image, places), tuple(image.shape), torch.Generator().manual_seed(0))
+    # Half a diameter apart, windows of noise still teach a little more.
+    step = max(1, round(scale.diameter / 2))
+    grid = torch.meshgrid(*(torch.arange(step, n - step, step) for n in noise.shape), indexing="ij")
+    empty = rings(noise, grid[0].flatten(), grid[1].flatten(), radius)
+    reach = max(1, round(CENTRE_WITHIN * scale.diameter))
+    # Once: what is learnt again from the centres that it gave drifts off with them.
+    model = learn(rings(image, row[own], column[own], radius), empty, radius)
+    return centred(image, found.peaks.row, found.peaks.column, model, reach)
+
+
+def _median(values: Tensor) -> float:
+    return float(values.median()) if len(values) else 0.0
 
 
 def _noise_sums(field: _Field, amplitude: Tensor, count: int) -> list[LocalSums]:
