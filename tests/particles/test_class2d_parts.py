@@ -11,7 +11,15 @@ from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import prepare
 from scherzer.likelihood.search import shift_grid
 from scherzer.particles.class_assignment import FINER, Assignment, assign, refine_best
-from scherzer.particles.class_averages import ClassSums, add_particles, make_averages, reached_shell, ring_correlation
+from scherzer.particles.class_averages import (
+    ClassSums,
+    add_particles,
+    circular_mask,
+    make_averages,
+    reached_shell,
+    ring_correlation,
+)
+from scherzer.particles.class_misfit import unexplained_power
 from scherzer.particles.class_upkeep import mass_centre, split_populous
 from scherzer.particles.image_rotation import even_angles, rotated_band, turned_back
 from scherzer.physics.optics import Optics
@@ -167,3 +175,23 @@ def test_empty_classes_get_half_of_the_most_populous() -> None:
     assert counts[1] == 20
     assert 15 < counts[2] < 45
     assert (after.classes[:, 0] == after.classes[:, 1]).all()
+
+
+def test_what_lies_over_a_particle_is_unexplained_and_noise_is_not_held_against_it() -> None:
+    n = 24
+    images = spots().expand(n, -1, -1) + 0.5 * torch.randn(n, BOX, BOX, generator=generator(3))
+    images[:4] += 3 * spots(1.0, (4.0, 2.0))
+    images[4:8, :3, :3] += 2.0  # outside of the disc
+    particles = focused(images)
+    band = make_band(BOX, 14.0)
+    noise = torch.full((BOX // 2 + 1,), (0.5 * BOX) ** 2)
+    references = rotated_band(band, even_angles(1)).render(spots()[None])[None].expand(2, -1, -1, -1)
+    zero = torch.zeros((n, 1), dtype=torch.int64)
+    found = Assignment(zero, zero, torch.zeros(n, 1, 2), torch.ones(n, 1), torch.zeros(n))
+    power = unexplained_power(particles, noise, found, references, band, 20.0)
+    clean = power[8:].median()
+    assert (power[:4] > 4 * clean).all()
+    assert (power[4:] < 2 * clean).all()
+    # The pixels to 20 A of white noise hold this share of its power in the disc.
+    share = 2 * len(band.within(BOX * 3.0 / 20.0)) / BOX**2
+    assert float(clean) == pytest.approx(share * float(circular_mask(BOX, 20.0).square().sum()), rel=0.25)

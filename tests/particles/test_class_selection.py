@@ -32,6 +32,7 @@ def result_of(*averages: torch.Tensor) -> Class2DResult:
         shift_A=torch.zeros(n, 2),
         probability=torch.ones(n),
         noise_probability=torch.zeros(n),
+        misfit=torch.ones(n),
         class_resolution_A=torch.full((count,), 15.0),
         resolution_143_A=torch.full((count,), 10.0),
         population=torch.full((count,), MEMBERS),

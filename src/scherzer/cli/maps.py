@@ -34,7 +34,7 @@ def abinitio(
     Example: scherzer abinitio apo --symmetry O; scherzer abinitio particles.star --diameter 125 --out first
     """
     with plain_errors():
-        if _is_session(source, diameter, out, invert):
+        if is_session(source, diameter, out, invert):
             _run_stage("abinitio", source, {"symmetry": symmetry})
             return
         from scherzer.maps.settings import AbInitioSettings
@@ -59,7 +59,7 @@ def refine(
     Example: scherzer refine apo; scherzer refine particles.star --initial-map m.mrc --diameter 125 --out fine
     """
     with plain_errors():
-        if _is_session(source, diameter, out, invert):
+        if is_session(source, diameter, out, invert):
             _run_stage("refine", source, {"symmetry": symmetry, "initial_map": initial_map})
             return
         if initial_map is None:
@@ -73,7 +73,7 @@ def refine(
         _run_alone("refine", source, symmetry, diameter, out, invert, work)
 
 
-def _is_session(source: Path, diameter: float | None, out: Path | None, invert: bool) -> bool:
+def is_session(source: Path, diameter: float | None, out: Path | None, invert: bool) -> bool:
     """Return whether a folder was given; a session has its own diameter, images and place."""
     if not source.is_dir():
         return False

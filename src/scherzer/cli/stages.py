@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scherzer.cli import options
+from scherzer.cli.class2d import class2d
 from scherzer.cli.ctf import ctf
 from scherzer.cli.maps import abinitio, refine
 from scherzer.cli.screen import Screen, plain_errors
@@ -57,14 +58,6 @@ def extract(session: options.SessionFolder, workers: options.Workers = None) -> 
     Example: scherzer extract apo
     """
     _run("extract", session, {}, workers)
-
-
-def class2d(session: options.SessionFolder) -> None:
-    """Classify particles in 2D; keep classes that show one.
-
-    Example: scherzer class2d apo
-    """
-    _run("class2d", session, {}, 1)
 
 
 def study(session: options.SessionFolder) -> None:

@@ -49,6 +49,8 @@ class ClassSelectionSettings:
         its picks, which are picks themselves.
     min_score : float
         Of the frozen score.
+    max_misfit : float
+        Of a particle, see :class:`Class2DResult`; those beyond are left out of the kept classes.
     """
 
     min_population_share: float = 0.0035
@@ -60,6 +62,7 @@ class ClassSelectionSettings:
     max_noise_probability: float = 0.25
     max_shift_diameters: float = 0.25
     min_score: float = 0.5
+    max_misfit: float = 1.7
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,17 @@ from scherzer.likelihood.score import ScoredImages, band_ctf, prepare
 from scherzer.likelihood.search import shift_grid
 from scherzer.particles.class_assignment import FINER, Assignment, assign, refine_best
 from scherzer.particles.class_averages import Averages, ClassSums, add_particles, make_averages
+from scherzer.particles.class_misfit import unexplained_power
+from scherzer.particles.class_rounds import Class2DSettings, Round, number_of_classes, schedule
 from scherzer.particles.class_upkeep import mass_centre, split_populous
 from scherzer.particles.image_rotation import RotatedBand, even_angles, rotated_band, turned_back
+
+__all__ = ["Class2DResult", "Class2DSettings", "classify2d"]
 
 Progress = Callable[[float, str], None]
 
 ANGLE_FACTOR = 1.5  # in-plane step in units of resolution / diameter: 3/8 of the resolution at the particle's edge
 SHIFT_FACTOR = 3.0  # shifts are a third of the resolution apart
-START_TEMPERATURE = 4.0  # divides the log likelihood of the first round; 1 from the middle of the growing rounds on
-MEMORY = 0.5  # what a growing round keeps of the sums before it
-FIRST_BATCH = 20  # particles for each class in the first round
-LAST_BATCH = 0.5  # share of all particles in the last growing round
 SHARED_A = 30.0  # to this resolution the half-sets hold one average between them
 RECENTRE_EVERY = 2  # rounds
 LEAST_FRC = 0.143  # ring correlation to which the averages are used
@@ -37,43 +37,7 @@ LOOK_AHEAD = 0.85  # resolution compared next, in units of that reached: finer s
 SHIFT_SIGMA = 0.5  # expected shifts, in units of the largest tried
 CHUNK = 1024  # particles whose residuals are held at a time
 LONGEST_MOVE = 0.05  # of the diameter, in one recentring
-FINE_ROUNDS = 4  # last rounds in which the best candidate is searched more finely
 NOISE_LIMIT = 0.5  # a particle that the flat class explains better than all others together is none
-
-
-@dataclass(frozen=True)
-class Class2DSettings:
-    """How particles are classified.
-
-    Attributes
-    ----------
-    class_count : int, optional
-        Number of classes; by default a hundredth of the particles within the limits below, and never more than one
-        for 30 particles.
-    min_classes, max_classes : int
-        Limits of that default.
-    nyquist_A : float
-        Nyquist resolution of the averages.
-    start_A, finest_A : float
-        Resolution at which particles and averages are compared, in the first and in the last round.
-    shift_range_diameters : float
-        Largest shift tried.
-    growing_rounds, full_rounds : int
-        Rounds on growing parts of the data, and on all of it.
-    seed : int
-        Of the random draws.
-    """
-
-    class_count: int | None = None
-    min_classes: int = 20
-    max_classes: int = 60
-    nyquist_A: float = 6.5
-    start_A: float = 30.0
-    finest_A: float = 10.0
-    shift_range_diameters: float = 0.10
-    growing_rounds: int = 12
-    full_rounds: int = 6
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +60,9 @@ class Class2DResult:
         ``(n,)`` posterior of the class given that the particle is one.
     noise_probability : Tensor
         ``(n,)`` posterior of the flat class: there is no particle.
+    misfit : Tensor
+        ``(n,)`` power that the class average leaves unexplained in the particle's disc, in units of the median of the
+        particles that are not noise.
     class_resolution_A : Tensor
         ``(K,)`` where the ring correlation of the half-sets' averages falls below 0.5.
     resolution_143_A : Tensor
@@ -111,6 +78,7 @@ class Class2DResult:
     shift_A: Tensor
     probability: Tensor
     noise_probability: Tensor
+    misfit: Tensor
     class_resolution_A: Tensor
     resolution_143_A: Tensor
     population: Tensor
@@ -119,44 +87,6 @@ class Class2DResult:
     def is_noise(self) -> Tensor:
         """Which particles are none, ``(n,)`` bool."""
         return self.noise_probability > NOISE_LIMIT
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round does: see the constants above."""
-
-    resolution_A: float
-    batch: int
-    temperature: float
-    keep: float
-    flat_class: bool
-    fine: bool = False
-
-
-def schedule(count: int, class_count: int, settings: Class2DSettings) -> list[Round]:
-    """Plan the rounds for a number of particles: resolution and batch grow, temperature falls."""
-    rounds = []
-    growing, total = settings.growing_rounds, settings.growing_rounds + settings.full_rounds
-    first, last = min(count, FIRST_BATCH * class_count), max(LAST_BATCH * count, min(count, FIRST_BATCH * class_count))
-    for number in range(total):
-        part = number / max(total - 1, 1)
-        resolution = settings.start_A * (settings.finest_A / settings.start_A) ** part
-        if number >= growing:
-            rounds.append(Round(resolution, count, 1.0, 0.0, True, total - number <= FINE_ROUNDS))
-            continue
-        grown = number / max(growing - 1, 1)
-        temperature = START_TEMPERATURE ** max(0.0, 1 - 2 * grown)
-        batch = round(first * (last / first) ** grown)
-        rounds.append(Round(resolution, batch, temperature, MEMORY if number else 0.0, False))
-    return rounds
-
-
-def number_of_classes(count: int, settings: Class2DSettings) -> int:
-    """Return the number of classes for a number of particles."""
-    if settings.class_count is not None:
-        return settings.class_count
-    wanted = min(max(count // 100, settings.min_classes), settings.max_classes)
-    return max(1, min(wanted, count // 30))
 
 
 def with_two_halves(particles: ParticleSet) -> ParticleSet:
@@ -368,7 +298,8 @@ def _last_round(
     view = frame.view(max(current.resolution_A, LOOK_AHEAD * frame.reach_A(averages)), device)
     images = prepare(particles, view.band, noise)
     assignment = frame.assign(images, particles.half, view.references(averages), view, current)
-    assignment, fine, _ = _refined(images, particles.half, assignment, averages, view)
+    assignment, fine, references = _refined(images, particles.half, assignment, averages, view)
+    unexplained = unexplained_power(particles, noise, assignment, references, view.band, frame.diameter_px)
     angles = fine.angles
     wide = make_band(frame.box, frame.box / 2 - 1, device=device)
     rotated = rotated_band(wide, angles)
@@ -381,6 +312,8 @@ def _last_round(
     particle = by_class.sum(1)
     noise_probability = (1 - particle).clamp(0, 1)
     class_index = by_class.argmax(1)
+    is_particle = noise_probability <= NOISE_LIMIT
+    typical = unexplained[is_particle if is_particle.any() else ...].median()
     # the best candidate within the most probable class; candidates are sorted, so the first
     first = (assignment.classes == class_index[:, None]).int().argmax(1, keepdim=True)
     psi = angles[assignment.angles.gather(1, first)[:, 0]]
@@ -394,7 +327,8 @@ def _last_round(
         shift_A=shift_px * frame.pixel_size_A,
         probability=by_class.amax(1) / particle.clamp(min=1e-12),
         noise_probability=noise_probability,
+        misfit=unexplained / typical.clamp(min=1e-12),
         class_resolution_A=averages.resolution_A(frame.pixel_size_A),
         resolution_143_A=averages.resolution_A(frame.pixel_size_A, LEAST_FRC),
-        population=torch.bincount(class_index[noise_probability <= NOISE_LIMIT], minlength=frame.class_count),
+        population=torch.bincount(class_index[is_particle], minlength=frame.class_count),
     )
