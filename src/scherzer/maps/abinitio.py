@@ -13,12 +13,19 @@ from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.maps.first_map_evidence import Finalist, FirstMapEvidence, held_out_gain, weigh
+from scherzer.maps.held_out import gain_of
 from scherzer.maps.settings import AbInitioSettings
-from scherzer.maps.stochastic import Specimen, Stage, polish, random_start, run_stage, specimen_at
+from scherzer.maps.stochastic import Specimen, Stage, polish, random_start, resampled, run_stage, specimen_at
+from scherzer.maps.symmetry_check import RELEASE_BATCHES, GroupScore, check_symmetry, sentence_of
 
 RUNGS = ((4.0, 2.0), (2.0, 1.0), (1.0, 1.0))  # temperature at the ends of each third of the batches
 KEPT = 1 / 3  # share of the starts that goes on after each third, but two at least
-POLISH_ROUNDS = 2  # passes over all particles with continuous poses, up to the finest band
+SETTLE_BATCHES = 10  # with which the best map goes on, in ever larger ones, as long as it gains by them
+SETTLE_GROWTH = 3  # the size of these batches grows by this
+SETTLE_SHARE = 5 / 6  # of the coarse resolution: the band they end in
+SETTLE_SIGMA = 2.0  # standard errors of the gain that make it worth going on
+SETTLE_STAGES = 5
+POLISH_ROUNDS = 1  # passes over all particles with continuous poses, up to the finest band
 COARSEST_DETAILS = 10  # the first band ends at this part of the diameter, if that is coarser than the setting
 
 Progress = Callable[[float, str], None]
@@ -44,6 +51,8 @@ class AbInitio:
         Index of the start of the best held-out likelihood.
     evidence : FirstMapEvidence
         Whether there is a structure, and whether another map fits as well.
+    symmetries : list of GroupScore
+        How the related point groups fit, the imposed one first; empty where it was not asked or there is no structure.
     """
 
     volume: Tensor
@@ -53,6 +62,15 @@ class AbInitio:
     batches: list[int]
     chosen: int
     evidence: FirstMapEvidence
+    symmetries: list[GroupScore]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is to be said of the map: its evidence, its symmetry, its hand."""
+        said = [self.evidence.sentence]
+        if self.symmetries:
+            said.append(sentence_of(self.symmetries))
+        return [*said, "the hand is undetermined"]
 
 
 @dataclass
@@ -63,6 +81,7 @@ class _Start:
     volume: Tensor
     gain: Tensor = field(default_factory=lambda: torch.zeros(0))
     batches: int = 0
+    settled: bool = False
 
     @property
     def score(self) -> float:
@@ -112,16 +131,29 @@ def reconstruct_ab_initio(
     def sampled(resolution_A: float) -> Specimen:
         return specimen_at(particles, resolution_A, group, diameter_A, settings.shift_range_A, held)
 
-    coarse, fine = sampled(early_A), sampled(settings.finest_A)
-    early_A = coarse.finest_A(early_A)
-    told = _Told(progress, settings)
-    starts = _race(coarse, early_A, settings, told)
-    alive = sorted((start for start in starts if start.batches == settings.batches), key=lambda start: -start.score)
-    best = alive[0]
+    settled_A = max(SETTLE_SHARE * early_A, settings.finest_A)
+    rough, coarse, fine = sampled(early_A), sampled(settled_A), sampled(settings.finest_A)
+    early_A, settled_A = rough.finest_A(early_A), coarse.finest_A(settled_A)
     finest_A = fine.finest_A(settings.finest_A)
+    told = _Told(progress, settings)
+    starts: list[_Start] = []
+    for number in range(settings.rounds):
+        starts += _race(rough, early_A, settings, number, told)
+        alive = sorted((start for start in starts if start.batches >= settings.batches), key=lambda start: -start.score)
+        best = alive[0]
+        if not best.settled:
+            _settle(coarse, best, early_A, settled_A, settings)
+        finalists = [Finalist(resampled(start.volume, rough.particles.box), start.gain) for start in alive]
+        evidence = weigh(rough, finalists, symmetry, early_A)
+        if evidence.verdict == "structure":
+            break
     volume = polish(fine, best.volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
+    symmetries: list[GroupScore] = []
+    if settings.check_symmetry and evidence.verdict != "no structure":
+        size = min(settings.batch_particles, len(rough.training))
+        stage = Stage(RELEASE_BATCHES, size, early_A, early_A, 1.0, 1.0)
+        symmetries = check_symmetry(rough, resampled(best.volume, rough.particles.box), symmetry, stage, settings.seed)
     told(1.0)
-    finalists = [Finalist(start.volume, start.gain) for start in alive]
     return AbInitio(
         volume=volume,
         pixel_size_A=fine.particles.pixel_size_A,
@@ -129,7 +161,8 @@ def reconstruct_ab_initio(
         held_out_score=[start.score for start in starts],
         batches=[start.batches for start in starts],
         chosen=starts.index(best),
-        evidence=weigh(coarse, finalists, symmetry, early_A),
+        evidence=evidence,
+        symmetries=symmetries,
     )
 
 
@@ -138,16 +171,16 @@ class _Told:
 
     def __init__(self, progress: Progress | None, settings: AbInitioSettings) -> None:
         self.progress, self.settings, self.done = progress, settings, 0
-        rungs, alive, total = len(RUNGS), settings.seeds, 0
-        for _ in range(rungs):
-            total += alive
+        alive, self.total = settings.seeds, 1
+        for _ in RUNGS:
+            self.total += alive
             alive = _survivors(alive)
-        self.total = total + 1
 
     def __call__(self, fraction: float | None = None) -> None:
         self.done += 1
         if self.progress:
-            self.progress(fraction or self.done / self.total, f"{self.settings.seeds} random starts")
+            part = min(self.done / self.total, 0.99) if fraction is None else fraction
+            self.progress(part, f"{self.settings.seeds} random starts")
 
 
 def _survivors(alive: int) -> int:
@@ -163,8 +196,10 @@ def _held_out(particles: ParticleSet, settings: AbInitioSettings) -> Tensor:
     return held.to(particles.transforms.device)
 
 
-def _race(specimen: Specimen, resolution_A: float, settings: AbInitioSettings, told: _Told) -> list[_Start]:
-    """Run all starts a while, go on with the better ones, and so on; return all."""
+def _race(
+    specimen: Specimen, resolution_A: float, settings: AbInitioSettings, number: int, told: _Told
+) -> list[_Start]:
+    """Run a round's starts a while, go on with the best third, and so on; return all."""
     device = specimen.group.device
     lengths = [settings.batches // len(RUNGS)] * len(RUNGS)
     lengths[-1] += settings.batches - sum(lengths)
@@ -173,11 +208,11 @@ def _race(specimen: Specimen, resolution_A: float, settings: AbInitioSettings, t
         for length, temperatures in zip(lengths, RUNGS, strict=True)
     ]
 
-    def begin(number: int) -> _Start:
-        seed = settings.seed * 100 + number
+    def begin(index: int) -> _Start:
+        seed = settings.seed * 1000 + index
         return _Start(seed, random_start(specimen, stages[0], seed))
 
-    starts = map_blocks(begin, range(settings.seeds), device)
+    starts = map_blocks(begin, range(number * settings.seeds, (number + 1) * settings.seeds), device)
     alive = list(starts)
     for rung, stage in enumerate(stages):
 
@@ -191,3 +226,21 @@ def _race(specimen: Specimen, resolution_A: float, settings: AbInitioSettings, t
         if rung + 1 < len(stages):
             alive = sorted(alive, key=lambda start: -start.score)[: _survivors(len(alive))]
     return starts
+
+
+def _settle(specimen: Specimen, start: _Start, early_A: float, settled_A: float, settings: AbInitioSettings) -> None:
+    """Go on with a map in larger and larger batches and a finer band while held-out particles gain by it."""
+    start.settled = True
+    size = settings.batch_particles
+    start.gain = held_out_gain(specimen, resampled(start.volume, specimen.particles.box), early_A)
+    member = specimen.particles.micrograph[specimen.held_out]
+    for number in range(SETTLE_STAGES):
+        size = min(size * SETTLE_GROWTH, len(specimen.training))
+        stage = Stage(SETTLE_BATCHES, size, settled_A, settled_A, 1.0, 1.0)
+        volume = run_stage(specimen, stage, start.volume, start.seed * 16 + number + 2**20)
+        gain = held_out_gain(specimen, volume, early_A)
+        step = gain_of(gain - start.gain, member)
+        if step.mean > 0:
+            start.volume, start.gain, start.batches = volume, gain, start.batches + SETTLE_BATCHES
+        if step.sigma < SETTLE_SIGMA:
+            return

@@ -19,7 +19,8 @@ from scherzer.maps.stochastic import Specimen, references_at
 
 Verdict = Literal["structure", "ambiguous", "no structure"]
 
-SIGMA = 4.0  # standard errors over a featureless ball that count as structure; our choice, as in the refinement's
+SIGMA = 4.0  # standard errors over a featureless ball below which there is no structure; our choice, as in refinement
+CERTAIN_SIGMA = 6.0  # and below which it is not certain: maps in a wrong setting explain a part; a choice of ours
 RIVAL_SIGMA = 2.0  # a map this near to the best one, and of another shape, makes it ambiguous
 SAME_BAND = 1.5  # maps that agree to this many times the band's resolution show the same
 GRID_RAD = 0.35  # spacing of the rotations tried where no axis is fixed: 20 deg
@@ -106,6 +107,8 @@ def conclude(over_ball: Gain, rival: Gain | None, same: int, others: int) -> tup
     if not over_ball.sigma > SIGMA:
         return "no structure", f"no structure: particles that it has not seen do not prefer the map to a ball ({told})"
     first = f"particles that it has not seen prefer the map to a ball ({told})"
+    if not over_ball.sigma > CERTAIN_SIGMA:
+        return "ambiguous", f"ambiguous: {first}, but not by so much that a map in a wrong setting is ruled out"
     if rival is not None and not rival.sigma > RIVAL_SIGMA:
         second = f"another start ended in a different map that fits as well (difference {rival.mean:.2f}"
         return "ambiguous", f"ambiguous: {first}, but {second}, standard error {rival.error:.2f})"

@@ -56,7 +56,7 @@ class AbInitioSettings:
     """
 
     seeds: int = 12
-    rounds: int = 4
+    rounds: int = 3
     batches: int = 30
     batch_particles: int = 300
     coarsest_A: float = 12.0

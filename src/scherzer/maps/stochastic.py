@@ -153,7 +153,7 @@ def run_stage(specimen: Specimen, stage: Stage, volume: Tensor, seed: int) -> Te
     Tensor
         ``(b, b, b)`` in the specimen's sampling.
     """
-    volume = resize_volume(volume, specimen.particles.box)
+    volume = resampled(volume, specimen.particles.box)
     sides: dict[int, tuple[SymmetricSums, Tensor]] = {}
     for batch in range(stage.batches):
         resolution_A, temperature, memory = stage.at(batch)
@@ -172,7 +172,7 @@ def run_stage(specimen: Specimen, stage: Stage, volume: Tensor, seed: int) -> Te
 
 def polish(specimen: Specimen, volume: Tensor, search_A: float, finest_A: float, rounds: int, seed: int) -> Tensor:
     """Improve a map on all training particles at continuous poses, up to a band finer than that of the search."""
-    volume = resize_volume(volume, specimen.particles.box)
+    volume = resampled(volume, specimen.particles.box)
     particles = specimen.particles[specimen.training]
     extent_A, device = particles.extent_A, volume.device
     eye = torch.eye(3, device=device).expand(len(particles), 3, 3)
@@ -194,6 +194,15 @@ def polish(specimen: Specimen, volume: Tensor, search_A: float, finest_A: float,
         halves = [_sums(specimen, stage, rows[side], found, finest_A, side) for side in sides]
         volume = _joined(specimen, [(part, solve(part)) for part in halves])
     return volume
+
+
+def resampled(volume: Tensor, box: int) -> Tensor:
+    """Bring a map to another sampling and to the scale of images so sampled, of which white noise keeps its deviation.
+
+    A projection's transform grows with the third power of the box, but that of :meth:`ParticleSet.resized` with the
+    first.
+    """
+    return resize_volume(volume, box) * (len(volume) / box) ** 2
 
 
 def posterior(

@@ -42,7 +42,7 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
 
 
 def write(folder: Path, found: AbInitio) -> None:
-    """Write the map and how well each start explained particles that it had not seen."""
+    """Write the map, how well each start explained particles that it had not seen, and what speaks for the best one."""
     starts = pd.DataFrame(
         {
             "sczStart": range(1, len(found.held_out_score) + 1),
@@ -52,4 +52,20 @@ def write(folder: Path, found: AbInitio) -> None:
         }
     )
     write_mrc(folder / MAP_FILE, found.volume.cpu().numpy(), found.pixel_size_A, "volume")
-    write_blocks({"starts": starts}, folder / STARTS_FILE)
+    evidence = found.evidence
+    facts: dict[str, str | float] = {"sczVerdict": evidence.verdict.replace(" ", "_")}
+    gains = {"OverNothing": evidence.over_nothing, "OverBall": evidence.over_ball, "OverRival": evidence.over_rival}
+    for name, gain in gains.items():
+        if gain is not None:
+            facts |= {f"sczGain{name}": gain.mean, f"sczGain{name}Error": gain.error}
+    blocks: dict[str, pd.DataFrame | dict[str, str | float]] = {"evidence": facts, "starts": starts}
+    if found.symmetries:
+        blocks["symmetry"] = pd.DataFrame(
+            {
+                "sczSymmetry": [score.symmetry for score in found.symmetries],
+                "sczRelation": [score.relation for score in found.symmetries],
+                "sczGainOverImposed": [score.over_imposed.mean for score in found.symmetries],
+                "sczGainOverImposedError": [score.over_imposed.error for score in found.symmetries],
+            }
+        )
+    write_blocks(blocks, folder / STARTS_FILE)
