@@ -21,8 +21,6 @@ COARSE_PIXEL_A = 8.0
 MOST_SIDE_PX, MOST_PICTURES = 2560, 64
 # Exposure of a movie of which it is not stated: decides only for how long frames are taken to be alike.
 USUAL_DOSE_E_PER_A2 = 40.0
-# Local motion is undone where its blur is so many times its expected error.
-SIGNIFICANCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def _correct(
     positions_A, local = moved.path.positions_A, moved.local
     shifts_yx_A = torch.from_numpy(positions_A - positions_A[count // 2]).float()
     exposures = Exposures(used, optics, dose_per_frame_e_per_A2, settings.even_odd_sums)
-    undone = local is not None and local.blur_A > max(settings.least_blur_A, SIGNIFICANCE * local.error_A)
+    undone = local is not None and local.significant and local.blur_A > settings.least_blur_A
     if undone and local is not None:
         sums = sum_tiles(frames, (height, width), shifts_yx_A, local, exposures)
     else:

@@ -29,7 +29,7 @@ class Frames:
     Parameters
     ----------
     read : callable
-        Begins the movie anew: ``(h, w)`` frames as recorded; those of float32 may be changed.
+        Begins the movie anew: ``(h, w)`` frames as recorded, bytes or float32; the latter may be changed.
     prepare : callable, optional
         ``(frame, number)`` to a corrected frame; may change the frame in place.
     outlier_sigma : float
@@ -64,6 +64,8 @@ class Frames:
 
 def as_bytes(frame: Tensor) -> Tensor | None:
     """Return a frame of whole numbers from 0 to 255 as uint8; None for any other."""
+    if frame.dtype == torch.uint8:
+        return frame
     counts = torch.empty(frame.shape, dtype=torch.uint8, device=frame.device)
     for start in range(0, len(frame), ROWS_AT_ONCE):
         rows = frame[start : start + ROWS_AT_ONCE]

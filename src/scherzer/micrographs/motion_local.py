@@ -24,6 +24,8 @@ from scherzer.micrographs.trajectory import FloatArray, IntArray, most_probable_
 # Patches along each side. On simulated movies 6 or 8 said no more.
 PATCHES = 4
 PASSES = 2
+# A blur smaller than so many times its expected error is taken for none.
+SIGNIFICANCE = 3.0
 # Where a field's blur is taken, along each side.
 PLACES = 9
 
@@ -46,6 +48,11 @@ class LocalMotion:
     terms_A: FloatArray
     blur_A: float
     error_A: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the blur stands out from its error."""
+        return self.blur_A > SIGNIFICANCE * self.error_A
 
     def at(self, v: float, u: float) -> FloatArray:
         """Return the displacements at a place, ``(n, 2)``, y and x."""
@@ -99,7 +106,10 @@ def local_motion(
         information = np.stack([patch.information for patch in told])
         terms, covariance = most_probable_terms(positions, information, basis, seen, dose_e_per_A2)
         undone, tried = tried, np.einsum("tb,bnc->tnc", basis, terms[:, seen])
-    return _judged(terms[1:], covariance[1:, :, 1:, :])
+        found = _judged(terms[1:], covariance[1:, :, 1:, :])
+        if not found.significant:
+            break
+    return found
 
 
 def _judged(terms: FloatArray, covariance: FloatArray) -> LocalMotion:

@@ -51,6 +51,7 @@ COLUMNS = {
     "ice_ring": Column("ice ring", "", "rlnCtfIceRingDensity", 1.0, 2),
     "ice_thickness_A": Column("ice", A, "rlnMicrographIceThickness", 1.0, 0),
     "ice_thickness_relative": Column("ice beyond the thinnest, mean free paths", "", "sczIceThicknessRelative", 1.0, 2),
+    "motion_note": Column("frames left out", label="sczMotionNote"),
     "note": Column("note", label="sczNote"),
     "picks": Column("picks"),
     "particles_kept": Column("kept"),
@@ -180,7 +181,7 @@ def cell(record: Mapping[str, Any], key: str) -> Cell:
     column, value = column_of(key), record.get(key)
     if column.scale != 1.0:
         value = scaled(value, column.scale)
-    if value is None and key in ("reason", "note", "state", "start"):
+    if value is None and key in ("reason", "motion_note", "note", "state", "start"):
         return Cell("")
     own = value.get("reason") if isinstance(value, Mapping) else None
     reason = str(own or record.get(f"{key}_reason") or (record.get("reason") if key != "reason" else "") or "")

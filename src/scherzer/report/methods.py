@@ -98,8 +98,8 @@ def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) 
             else "summed without exposure weighting, as no dose was given"
         )
         yield (
-            "Movie frames were moved to their most probable positions, parts of the field apart where the specimen bent "
-            f"notably, and {weighting}."
+            "Movie frames were moved to their most probable positions, parts of the field apart where the specimen "
+            f"bent notably, and {weighting}."
         )
     if "ctf" not in data.missing:
         yield (

@@ -217,6 +217,7 @@ def _columns_present(records: list[dict[str, Any]]) -> list[str]:
         "ice_thickness_relative",
         "picks",
         "particles_kept",
+        "motion_note",
         "note",
     )
     return [key for key in wanted if any(record.get(key) not in (None, "") for record in records)]

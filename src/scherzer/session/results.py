@@ -35,7 +35,7 @@ NUMBERS = (
     ("ice_thickness_A", "rlnMicrographIceThickness", "neither an empty exposure nor counts per electron are known"),
     ("ice_thickness_relative", "sczIceThicknessRelative", "the grey levels cannot be compared"),
 )
-TEXTS = {"ice_thickness_method": "sczIceThicknessMethod", "note": "sczNote"}
+TEXTS = {"ice_thickness_method": "sczIceThicknessMethod", "motion_note": "sczMotionNote", "note": "sczNote"}
 PROBABILITIES = {
     "probability_good": "sczProbabilityGood",
     "probability_moderate": "sczProbabilityModerate",

@@ -91,8 +91,9 @@ def correct(job: Job, folder: Path, task: MotionTask) -> Done:
     correction = task.camera.correction(folder.parent)
 
     def read() -> Iterator[Tensor]:
-        for frame in movie.frames():
-            yield torch.from_numpy(np.require(frame, requirements=["C", "W"]))
+        for frame in movie.counts():
+            whole = frame if frame.dtype == np.uint8 else frame.astype(np.float32, copy=False)
+            yield torch.from_numpy(np.require(whole, requirements=["C", "W"]))
 
     result = correct_motion(read, (movie.frame_count, *movie.shape), optics, dose, task.settings, correction)
     return written(job, folder, movie, result, task)
