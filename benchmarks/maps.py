@@ -1,84 +1,182 @@
-"""Refinement and ab initio on simulated particles of known poses: what is reached, how many poses are wrong, how long.
+"""Refinement beside the truth, beside what true poses give, and beside RELION, on the same particles and start maps.
 
-    python benchmarks/maps.py [particles ...]
+    python benchmarks/maps.py [set ...] [--relion]
 
-Particles of the built-in O phantom, 130 A, box 96 at 2.4 A, 0.6 to 2.4 um underfocus, signal to noise 0.05 a pixel.
+Sets are those of ``particle_sets.py``: 2,000 particles each, box 128 at 1.8 A; O, D2 and C1 by default. All refinements
+start from the truth low-passed to 35 A. ``--relion`` runs relion_refine_mpi too, where it is installed: an hour a set.
+Maps are compared with the truth in one mask, poses with the true ones; what true poses give is the ceiling. Processor
+times are those of all threads.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from particle_sets import PIXEL_A, START_A, Known, known_particles, write_set
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
 
+from scherzer.formats.mrc import read_mrc
+from scherzer.formats.star import read_star
 from scherzer.fourier.filters import lowpass
-from scherzer.fourier.grids import centred_irfft2, centred_rfft2
 from scherzer.fourier.shells import fourier_shell_correlation
-from scherzer.fourier.shifts import phase_ramp
-from scherzer.fourier.slices import slice_table
 from scherzer.geometry.point_groups import point_group
-from scherzer.geometry.rotations import angle_between, random_rotations
-from scherzer.likelihood.band import make_band
-from scherzer.likelihood.particle_set import ParticleSet
-from scherzer.likelihood.score import band_ctf
-from scherzer.maps.abinitio import reconstruct_ab_initio
-from scherzer.maps.fsc import crossing_A
-from scherzer.maps.refinement import Refinement, fit_sampling, refine
-from scherzer.physics.optics import Optics
-from scherzer.physics.potential import potential_volume
-from scherzer.simulate.phantom import phantom_atoms
+from scherzer.geometry.rotations import angle_between, from_euler
+from scherzer.likelihood.noise import image_power
+from scherzer.maps.fsc import crossing_A, fsc_curves
+from scherzer.maps.half_set import insert
+from scherzer.maps.masks import solvent_mask
+from scherzer.maps.pose_search import WeightedPoses
+from scherzer.maps.reconstruction import solve, symmetric
+from scherzer.maps.refinement import fit_sampling, refine
+from scherzer.maps.settings import RefineSettings
 
-BOX, PIXEL_SIZE_A, DIAMETER_A, SNR, SYMMETRY = 96, 2.4, 130.0, 0.05, "O"
-
-
-def simulate(count: int, truth: torch.Tensor) -> tuple[ParticleSet, torch.Tensor]:
-    """Return noisy particles of a map and their rotations."""
-    draws, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
-    rotations = random_rotations(count, draws)
-    shift_px = torch.from_numpy(draws.normal(0, 1.5, (count, 2))).float()
-    micrograph = torch.arange(count) // 60
-    defocus = torch.from_numpy(draws.uniform(6000, 24000, count // 60 + 1)).float()[micrograph]
-    ctf = Optics(PIXEL_SIZE_A, 300, 2.7, 0.07).ctf_parameters(1, 1)[torch.zeros(count, dtype=torch.int64)]
-    ctf = replace(ctf, defocus_u_A=defocus, defocus_v_A=defocus)
-    band = make_band(BOX, BOX / 2 - 1)
-    empty = torch.zeros(count, BOX, BOX // 2 + 1, dtype=torch.complex64)
-    particles = ParticleSet(empty, ctf, PIXEL_SIZE_A, micrograph, 1 + micrograph % 2)
-    clean = slice_table(truth, BOX / 2 - 1).slices(rotations, band.kx, band.ky) * band_ctf(particles, band)
-    images = centred_irfft2(band.put(clean * phase_ramp(shift_px / BOX, band.kx, band.ky)))
-    images = images / images.std() * SNR**0.5 + torch.randn(images.shape, generator=generator)
-    return replace(particles, transforms=centred_rfft2(images)), rotations
+COUNT, SETS, GROWTH = 2000, ("O", "D2", "C1"), (1000, 2000, 4000)
+WRONG_DEG = 10.0
+RELION = (
+    "mpirun --oversubscribe -n 3 relion_refine_mpi --o out/run --auto_refine --split_random_halves --i particles.star "
+    "--ref start.mrc --firstiter_cc --ini_high {start:.0f} --sym {symmetry} --ctf --flatten_solvent --zero_mask --norm "
+    "--scale --particle_diameter {diameter:.0f} --oversampling 1 --healpix_order 2 --auto_local_healpix_order 4 "
+    "--offset_range 9 --offset_step 3.6 --low_resol_join_halves 40 --pad 1 --pool 30 --preread_images "
+    "--dont_combine_weights_via_disc --j 1 --random_seed 1"
+)
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
-def row(name: str, count: int, found: Refinement, truth: torch.Tensor, rotations: torch.Tensor, seconds: float) -> str:
-    """Return one line of the table."""
-    target = fit_sampling(truth, PIXEL_SIZE_A, len(found.volume), found.pixel_size_A) * found.mask
-    against = fourier_shell_correlation(found.volume * found.mask, target)
-    true_A = crossing_A(found.fsc.frequency_per_A, against, 0.5)
-    error = torch.rad2deg(angle_between(found.rotations, rotations, point_group(SYMMETRY)))
-    reached = [f"{value:8.2f}" if value else "    none" for value in (found.resolution_fsc143_A, true_A)]
-    wrong = float((error > 10).float().mean())
-    cells = f"{name:<12}{count:>9}{reached[0]:>14}{reached[1]:>14}"
-    return cells + f"{float(error.median()):>12.1f}{wrong:>9.2f}{seconds:>8.1f}"
+@dataclass(frozen=True)
+class Reached:
+    """What came of one refinement.
+
+    Attributes
+    ----------
+    half_maps_A, truth_A : float
+        Where the half-maps' corrected FSC crosses 0.143, and the FSC with the truth 0.5.
+    wrong : float
+        Share of poses more than 10 degrees off.
+    cpu_s, wall_s : float
+        NaN where nothing was refined.
+    """
+
+    half_maps_A: float
+    truth_A: float
+    wrong: float = math.nan
+    cpu_s: float = math.nan
+    wall_s: float = math.nan
+
+
+def judged(known: Known, half_maps: Tensor, pixel_size_A: float) -> Reached:
+    """Compare half-maps ``(2, b, b, b)`` with one another and with the truth, in one mask for all."""
+    truth = fit_sampling(known.truth, PIXEL_A, half_maps.shape[-1], pixel_size_A)
+    mask = solvent_mask(lowpass(truth, pixel_size_A, 8.0), pixel_size_A, known.case.diameter_A)
+    curves = fsc_curves(half_maps[0], half_maps[1], mask, pixel_size_A, 0)
+    against = fourier_shell_correlation(half_maps.mean(0) * mask, truth * mask)
+    return Reached(
+        half_maps_A=curves.resolution_A(0.143) or math.nan,
+        truth_A=crossing_A(curves.frequency_per_A, against, 0.5) or math.nan,
+    )
+
+
+def wrong_share(known: Known, rotations: Tensor) -> float:
+    """Return the share of poses that are off, whichever of the equivalent ones was found."""
+    error = angle_between(rotations, known.rotations, point_group(known.case.symmetry))
+    return float((torch.rad2deg(error) > WRONG_DEG).float().mean())
+
+
+def ceiling(known: Known) -> Reached:
+    """Reconstruct from the true poses."""
+    particles, group = known.particles, point_group(known.case.symmetry)
+    noise = image_power(particles)
+
+    def half_map(half: int) -> Tensor:
+        rows = torch.nonzero(particles.half == half)[:, 0]
+        one = torch.ones(len(rows), 1)
+        poses = WeightedPoses(known.rotations[rows][:, None], known.shift_A[rows][:, None] / PIXEL_A, one, one)
+        return solve(symmetric(insert(particles[rows], poses, noise, particles.box / 2 - 1), group))
+
+    return judged(known, torch.stack([half_map(1), half_map(2)]), PIXEL_A)
+
+
+def ours(known: Known, settings: RefineSettings) -> Reached:
+    """Refine from the truth at low resolution."""
+    start = lowpass(known.truth, PIXEL_A, START_A)
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = refine(known.particles, start, PIXEL_A, known.case.symmetry, known.case.diameter_A, settings)
+    cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
+    reached = judged(known, found.half_maps, found.pixel_size_A)
+    return replace(reached, wrong=wrong_share(known, found.rotations), cpu_s=cpu_s, wall_s=wall_s)
+
+
+def relion(known: Known) -> Reached:
+    """Let RELION refine the same particles from the same map."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_set(known, folder)
+        (folder / "out").mkdir()
+        case = known.case
+        command = RELION.format(start=START_A, symmetry=case.symmetry, diameter=1.12 * case.diameter_A)
+        print(command)
+        wall, before = time.perf_counter(), os.times()
+        subprocess.run(command.split(), cwd=folder, env=os.environ | AS_ROOT, check=True, capture_output=True)
+        spent, wall_s = os.times(), time.perf_counter() - wall
+        cpu_s = spent.children_user + spent.children_system - before.children_user - before.children_system
+        halves = [read_mrc(folder / f"out/run_half{half}_class001_unfil.mrc").data for half in (1, 2)]
+        rows = read_star(folder / "out" / "run_data.star").rows
+    number = [int(re.match(r"\d+", name)[0]) for name in rows["rlnImageName"]]
+    rows = rows.iloc[np.argsort(number)]
+    angles = (np.radians(rows[f"rlnAngle{axis}"].to_numpy(dtype=float)) for axis in ("Rot", "Tilt", "Psi"))
+    rotations = from_euler(*(torch.from_numpy(angle) for angle in angles)).float()
+    reached = judged(known, torch.from_numpy(np.stack(halves)), PIXEL_A)
+    return replace(reached, wrong=wrong_share(known, rotations), cpu_s=cpu_s, wall_s=wall_s)
+
+
+def first(known: Known, count: int) -> Known:
+    """Return the first particles of a set."""
+    rows = torch.arange(min(count, len(known.rotations)))
+    return replace(known, particles=known.particles[rows], rotations=known.rotations[rows], shift_A=known.shift_A[rows])
+
+
+def cells(reached: Reached) -> list[str]:
+    """Return the cells of one row."""
+    values = ((reached.half_maps_A, "{:.2f}"), (reached.truth_A, "{:.2f}"), (reached.wrong, "{:.1%}"))
+    times = ((reached.cpu_s, "{:.0f}"), (reached.wall_s, "{:.0f}"))
+    return ["-" if math.isnan(value) else form.format(value) for value, form in (*values, *times)]
+
+
+def growth(known: Known) -> list[tuple[int, float]]:
+    """Return processor seconds a particle for sets of several sizes."""
+    parts = [first(known, count) for count in GROWTH]
+    return [(len(part.particles), ours(part, RefineSettings()).cpu_s / len(part.particles)) for part in parts]
 
 
 def main() -> None:
-    """Print the table."""
-    truth = potential_volume(phantom_atoms(SYMMETRY, DIAMETER_A), BOX, PIXEL_SIZE_A, 60.0)
-    print(
-        f"{'start':<10}{'particles':>9}{'FSC 0.143, A':>13}{'truth 0.5, A':>13}{'error, deg':>12}{'>10 deg':>9}{'s':>8}"
-    )
-    for count in [int(text) for text in sys.argv[1:]] or [400, 1500]:
-        particles, rotations = simulate(count, truth)
-        begin = time.perf_counter()
-        found = refine(particles, lowpass(truth, PIXEL_SIZE_A, 12.0), PIXEL_SIZE_A, SYMMETRY, DIAMETER_A)
-        print(row("truth, 12 A", count, found, truth, rotations, time.perf_counter() - begin), flush=True)
-        begin = time.perf_counter()
-        first = reconstruct_ab_initio(particles, SYMMETRY, DIAMETER_A)
-        found = refine(particles, first.volume, first.pixel_size_A, SYMMETRY, DIAMETER_A)
-        print(row("ab initio", count, found, truth, rotations, time.perf_counter() - begin), flush=True)
+    """Print the tables."""
+    chosen = [name for name in sys.argv[1:] if not name.startswith("-")] or list(SETS)
+    with_relion = "--relion" in sys.argv and shutil.which("relion_refine_mpi") is not None
+    console = Console(width=150)
+    table = Table("set", "", "half-maps 0.143, A", "truth 0.5, A", "over 10 deg", "CPU s", "wall s")
+    for name in chosen:
+        known = known_particles(name, COUNT)
+        table.add_row(name, "true poses", *cells(ceiling(known)))
+        table.add_row(name, "scherzer", *cells(ours(known, RefineSettings(start_resolution_A=START_A))))
+        if with_relion:
+            table.add_row(name, "RELION", *cells(relion(known)))
+    console.print(table)
+    table = Table("particles of O", "CPU ms a particle")
+    for count, seconds in growth(known_particles("O", max(GROWTH))):
+        table.add_row(str(count), f"{1e3 * seconds:.0f}")
+    console.print(table)
 
 
 if __name__ == "__main__":
