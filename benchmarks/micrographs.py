@@ -7,14 +7,25 @@ stands in brackets.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import micrographs_condition
 import micrographs_ctf
 import micrographs_motion
 from rich.console import Console
 from rich.table import Table
 
+
+def motion_rows() -> Iterator[tuple[str, str]]:
+    """Measure motion correction on movies in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from micrographs_motion.rows(Path(folder))
+
+
 PARTS = {
-    "Motion": micrographs_motion.rows,
+    "Motion": motion_rows,
     "CTF": micrographs_ctf.rows,
     "Condition and ice": micrographs_condition.rows,
 }
