@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from scherzer.fourier.filters import cosine_edge
 from scherzer.fourier.grids import real_radius
-from scherzer.maps.masks import DILATE_A, EDGE_PX, solvent_mask
+from scherzer.maps.masks import DILATE_A, EDGE_PX, reference_mask, solvent_mask
 from scherzer.maps.reconstruction import spherical_mask
 
 BOX, PIXEL_SIZE_A, RADIUS_A = 48, 3.0, 36.0
@@ -76,3 +77,17 @@ def test_spherical_mask() -> None:
     assert (mask[radius <= 20] == 1).all()
     assert (mask[radius >= 30] == 0).all()
     assert mask[24, 24, 24 + 12] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.4)), abs=1e-5)
+
+
+def test_mask_of_a_reference_is_tighter_and_keeps_parts_that_are_apart() -> None:
+    box, pixel_A = 48, 2.0
+    axis = (torch.arange(box) - box // 2) * pixel_A
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    lumps = [((x - at) ** 2 + y**2 + z**2).sqrt() for at in (-16.0, 16.0)]
+    volume = sum(cosine_edge(distance, 8.0, 12.0) for distance in lumps)
+    tight = reference_mask(volume, pixel_A, 60.0, 6.0)
+    loose = solvent_mask(volume, pixel_A, 60.0)
+    assert tight.sum() < 0.6 * loose.sum()
+    for distance in lumps:
+        assert (tight[distance < 8] == 1).all()
+    assert (tight[torch.minimum(*lumps) > 20] == 0).all()

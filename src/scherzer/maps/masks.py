@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -13,6 +14,9 @@ from scherzer.fourier.threshold import otsu_threshold
 LOWPASS_A = 15.0  # the envelope of a protein is smooth at this resolution, noise is not yet
 DILATE_A = 6.0  # keeps side chains that the low-pass pulled in
 EDGE_PX = 7.0  # RELION's habit is 6 to 8; sharper edges correlate the halves
+REFERENCE_LOWPASS_A = 8.0  # a reference's mask follows the density closely: what lies outside only adds noise
+REFERENCE_DILATE = 1 / 6  # of the resolution
+REFERENCE_EDGE_A = 5.0
 
 
 def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float, resolution_A: float = 0.0) -> Tensor:
@@ -35,15 +39,41 @@ def solvent_mask(volume: Tensor, pixel_size_A: float, diameter_A: float, resolut
     Tensor
         ``(b, b, b)``, 0 to 1.
     """
-    box = volume.shape[-1]
-    smooth = lowpass(volume, pixel_size_A, max(LOWPASS_A, 3 * pixel_size_A, resolution_A)).cpu().numpy()
-    axis = (np.arange(box) - box // 2) * pixel_size_A
-    radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
-    inside = radius <= 0.55 * diameter_A + DILATE_A
-    core = inside & (smooth > otsu_threshold(smooth[inside])[0])
+    core = _dense(volume, pixel_size_A, diameter_A, max(LOWPASS_A, resolution_A))
     labels, count = ndimage.label(core)
     if count > 1:
         core = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    distance = ndimage.distance_transform_edt(~core)
-    mask = cosine_edge(torch.from_numpy(distance), DILATE_A / pixel_size_A, DILATE_A / pixel_size_A + EDGE_PX)
-    return mask.float().to(volume.device)
+    return _softened(core, DILATE_A, EDGE_PX * pixel_size_A, pixel_size_A).to(volume.device)
+
+
+def reference_mask(volume: Tensor, pixel_size_A: float, diameter_A: float, resolution_A: float) -> Tensor:
+    """Make the tighter mask of a map that images are aligned to; it must be made of that map alone.
+
+    Parts that are not connected all stay.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``(b, b, b)``, protein positive.
+    pixel_size_A, diameter_A, resolution_A : float
+        Of the map; of the particle; to which the map can be trusted.
+    """
+    core = _dense(volume, pixel_size_A, diameter_A, max(REFERENCE_LOWPASS_A, resolution_A))
+    edge_A = max(REFERENCE_EDGE_A, 2 * pixel_size_A)
+    return _softened(core, REFERENCE_DILATE * resolution_A, edge_A, pixel_size_A).to(volume.device)
+
+
+def _dense(volume: Tensor, pixel_size_A: float, diameter_A: float, lowpass_A: float) -> NDArray[np.bool_]:
+    """Voxels of the particle's sphere above the threshold between solvent and protein, ``(b, b, b)``."""
+    box = volume.shape[-1]
+    smooth = lowpass(volume, pixel_size_A, max(lowpass_A, 3 * pixel_size_A)).cpu().numpy()
+    axis = (np.arange(box) - box // 2) * pixel_size_A
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
+    inside = radius <= 0.55 * diameter_A + DILATE_A
+    dense: NDArray[np.bool_] = inside & (smooth > otsu_threshold(smooth[inside])[0])
+    return dense
+
+
+def _softened(core: NDArray[np.bool_], dilate_A: float, edge_A: float, pixel_size_A: float) -> Tensor:
+    distance = torch.from_numpy(ndimage.distance_transform_edt(~core)) * pixel_size_A
+    return cosine_edge(distance, dilate_A, dilate_A + edge_A).float()

@@ -146,7 +146,7 @@ def _finish(task: Task, half: Tensor, state: State, mask: Tensor | None, history
     half_maps = torch.stack(map_blocks(reconstruct, (0, 1), task.device))
     mean = half_maps.mean(0)
     if mask is None:
-        mask = solvent_mask(mean * task.sphere(len(mean)), pixel_size_A, task.diameter_A, state.resolution_A)
+        mask = solvent_mask(mean * task.sphere(len(mean)), pixel_size_A, task.diameter_A, state.reached_A)
     curves = fsc_curves(half_maps[0], half_maps[1], mask, pixel_size_A, settings.seed)
     at143, at05 = curves.resolution_A(0.143), curves.resolution_A(0.5)
     slope = guinier(mean * mask, pixel_size_A, curves.corrected, at143)

@@ -10,7 +10,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from scherzer.fourier.crop import pad_or_cut, resize_volume
-from scherzer.fourier.filters import lowpass
+from scherzer.fourier.filters import apply_radial, lowpass
 from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.local import Poses
 from scherzer.likelihood.noise import group_power, merge_noise, merged_groups
@@ -19,7 +19,7 @@ from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.maps.denoise import denoised
 from scherzer.maps.fsc import crossing_A, fsc_curves
 from scherzer.maps.half_set import Residuals, insert, residuals
-from scherzer.maps.masks import solvent_mask
+from scherzer.maps.masks import reference_mask, solvent_mask
 from scherzer.maps.pose_search import RoundPlan, WeightedPoses, align, angular_step_rad, shifts_for
 from scherzer.maps.reconstruction import SymmetricSums, solve, spherical_mask, symmetric
 from scherzer.maps.settings import RefineSettings
@@ -30,6 +30,9 @@ MASK_MARGIN = 1.1  # the sphere that bounds the map, in diameters
 EDGE_A = 10.0  # of that sphere
 GROWTH_SHELLS = 6  # the band may reach this far beyond the present resolution
 REACH_SHELLS = 6  # maps are compared this far beyond the band, where no alignment has touched the noise
+# Masks follow the map closely only when it shows this much more than the start did, in units of 1 / diameter: masks
+# alike, made of the same start, would make pure noise agree to about 2.5.
+BEYOND_START = 3.5
 SEARCH_FINEST_A = 10.0  # exhaustive search uses no finer detail: it finds the right hill, local steps its top
 LATER_SHIFT_STEPS = 1.0  # after the first round shifts are searched one step around the last position
 SAMPLING = 2.2  # pixels per finest detail; 2 would put it on Nyquist
@@ -103,6 +106,8 @@ class State:
         ``(n,)`` grey scale of each half's particles.
     resolution_A : float
         End of the next band.
+    reached_A : float
+        To which the halves agree: at FSC = 0.143, or the start's resolution.
     """
 
     volumes: list[Tensor]
@@ -110,6 +115,7 @@ class State:
     found: list[WeightedPoses]
     scale: list[Tensor]
     resolution_A: float
+    reached_A: float
 
 
 def make_task(particles: ParticleSet, symmetry: str, diameter_A: float, settings: RefineSettings) -> Task:
@@ -149,7 +155,7 @@ def first_state(task: Task, start: Tensor, start_pixel_size_A: float) -> State:
     noise = _first_noise(task.halves)
     scale = [part.scale for part in task.halves]
     volume = scaled_start(task.sample, volume, noise, task.group, task.diameter_A, task.settings)
-    return State([volume, volume], noise, [], scale, resolution_A)
+    return State([volume, volume], noise, [], scale, resolution_A, resolution_A)
 
 
 def _first_noise(halves: tuple[ParticleSet, ParticleSet]) -> Tensor:
@@ -180,22 +186,30 @@ def next_state(task: Task, state: State, number: int) -> State:
 
     sums = map_blocks(reconstruct, (0, 1), task.device)
     sphere = task.sphere(box)
-    raw = [solve(part) * sphere for part in sums]
-    move = tie(raw[0], raw[1], task.freedom, task.extent_A)
+    raw = [solve(part) for part in sums]
+    move = tie(raw[0] * sphere, raw[1] * sphere, task.freedom, task.extent_A)
     if move is not None:
         found[1] = move.of_poses(found[1], task.halves[0].box / box)
         sums[1] = reconstruct(1)
-        raw[1] = solve(sums[1]) * sphere
+        raw[1] = solve(sums[1])
     pixel_size_A = task.extent_A / box
-    mask = solvent_mask((raw[0] + raw[1]) / 2, pixel_size_A, task.diameter_A, state.resolution_A)
+    mask = solvent_mask((raw[0] + raw[1]) / 2 * sphere, pixel_size_A, task.diameter_A, state.reached_A)
     curves = fsc_curves(raw[0], raw[1], mask, pixel_size_A, task.settings.seed)
     compared = slice(int(reach))
     start_A = task.settings.start_resolution_A
     reached_A = crossing_A(curves.frequency_per_A[compared], curves.corrected[compared].cpu(), 0.143) or start_A
-    filtered = [solve(part, curves.corrected) for part in sums]
-    volumes = [denoised(volume, pixel_size_A, task.diameter_A, reached_A) * sphere for volume in filtered]
-    shells = task.extent_A / reached_A + GROWTH_SHELLS
-    return State(volumes, noise, found, scale, min(task.extent_A / shells, start_A))
+    filtered = [
+        denoised(solve(part, curves.corrected), pixel_size_A, task.diameter_A, reached_A) * sphere for part in sums
+    ]
+    if 1 / reached_A - 1 / start_A > BEYOND_START / task.diameter_A:
+        # Each is masked by itself, so that the mask carries nothing from one half to the other.
+        filtered = [volume * reference_mask(volume, pixel_size_A, task.diameter_A, reached_A) for volume in filtered]
+    # Masks have edges finer than what they were made of; where the halves do not agree, these must not come in.
+    shells = torch.arange(len(curves.corrected), device=task.device)
+    agreed = torch.where(shells <= reach, (curves.corrected / 0.143).clamp(0, 1), 0)
+    volumes = [apply_radial(volume, agreed) for volume in filtered]
+    next_A = task.extent_A / (task.extent_A / reached_A + GROWTH_SHELLS)
+    return State(volumes, noise, found, scale, min(next_A, start_A), reached_A)
 
 
 def _plan(task: Task, resolution_A: float, number: int) -> RoundPlan:

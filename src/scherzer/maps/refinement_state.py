@@ -43,6 +43,7 @@ def save_state(path: Path, key: str, state: State, history: list[float | None]) 
         "found": [[getattr(found, name) for name in _POSES] for found in state.found],
         "scale": state.scale,
         "resolution_A": state.resolution_A,
+        "reached_A": state.reached_A,
     }
     with atomic_path(path) as beside:
         torch.save(content, beside)
@@ -57,5 +58,6 @@ def load_state(path: Path, key: str, device: torch.device) -> tuple[State, list[
     if not isinstance(content, dict) or content.get("key") != key:
         return None
     found = [WeightedPoses(*tensors) for tensors in content["found"]]
-    state = State(content["volumes"], content["noise"], found, content["scale"], content["resolution_A"])
+    plain = [content[name] for name in ("scale", "resolution_A", "reached_A")]
+    state = State(content["volumes"], content["noise"], found, *plain)
     return state, content["history_A"]
