@@ -136,7 +136,7 @@ def assigned(noise: float) -> tuple[Assignment, Assignment, torch.Tensor, torch.
     shifts = shift_grid(3.0, 1.0)
     coarse, fine = (torch.stack([rotated_band(band, even_angles(k * count)).render(averages)] * 2) for k in (1, FINER))
     found = assign(images, particles.half, coarse, shifts, shift_sigma_px=2.0)
-    return found, refine_best(images, particles.half, fine, found, 1.0), psi, moves
+    return found, refine_best(images, particles.half, fine, found, 1.0, 2.0), psi, moves
 
 
 def test_fine_search_is_nearer_to_the_truth() -> None:

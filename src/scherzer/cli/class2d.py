@@ -43,7 +43,8 @@ def class2d(
             run_one("class2d", session, settings, 1, screen)
             if choice is not None:
                 with locked(session):
-                    screen.end("class2d", choose(session, settings, choice))
+                    choose(session, choice)
+                run_one("class2d", session, settings, 1, screen)
             return
         if out is None:
             raise BadInput("output folder", "not given", "give --out")

@@ -15,6 +15,7 @@ from scherzer.particles.class_averages import HALVES
 CANDIDATES = 8  # candidates kept of each particle; more changed no average
 FINER = 3  # how much finer angles and shifts are searched about the best candidate
 CHUNK = 512  # particles of which the finer search is done at a time
+RAYLEIGH_MEDIAN = math.sqrt(2 * math.log(2))  # of the length of a Gaussian vector in the plane, in sigmas
 LEAST_SHARE = 0.01  # of the best candidate's weight; below it a candidate is dropped
 
 
@@ -108,7 +109,12 @@ def assign(
 
 
 def refine_best(
-    images: ScoredImages, half: Tensor, references: Tensor, assignment: Assignment, shift_step_px: float
+    images: ScoredImages,
+    half: Tensor,
+    references: Tensor,
+    assignment: Assignment,
+    shift_step_px: float,
+    shift_sigma_px: float,
 ) -> Assignment:
     """Search more finely about the best candidate of each particle.
 
@@ -122,6 +128,8 @@ def refine_best(
         From :func:`assign`.
     shift_step_px : float
         Step of its shifts.
+    shift_sigma_px : float
+        As for :func:`assign`.
 
     Returns
     -------
@@ -135,8 +143,18 @@ def refine_best(
     for rows in torch.arange(len(images), device=half.device).split(CHUNK):
         tried = (angles[rows, :1] + turns) % angle_count
         values = references[half[rows, None] - 1, assignment.classes[rows, :1], tried]
-        found = cross_term(images[rows].shifted_back(shift_px[rows, 0]), values, nearby).flatten(1)
-        score[rows], best = found.max(1)
+        prior = -(shift_px[rows, 0, None] + nearby).square().sum(-1) / (2 * shift_sigma_px**2)
+        found = cross_term(images[rows].shifted_back(shift_px[rows, 0]), values, nearby) + prior[:, None]
+        score[rows], best = found.flatten(1).max(1)
         angles[rows, 0] = tried.gather(1, (best // len(nearby))[:, None])[:, 0]
         shift_px[rows, 0] += nearby[best % len(nearby)]
     return replace(assignment, angles=angles, shift_px=shift_px, score=score)
+
+
+def shift_spread_px(assignment: Assignment) -> float | None:
+    """Return the standard deviation of the shifts found along each axis, px; None where there is no particle.
+
+    It comes from the median, so that the far shifts of what is no particle do not widen it.
+    """
+    length = assignment.shift_px[:, 0].norm(dim=1)[assignment.weight.sum(1) > 0.5]
+    return float(length.median()) / RAYLEIGH_MEDIAN if len(length) else None

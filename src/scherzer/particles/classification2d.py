@@ -16,7 +16,7 @@ from scherzer.likelihood.noise import image_power, merge_noise, residual_power
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import ScoredImages, band_ctf, prepare
 from scherzer.likelihood.search import shift_grid
-from scherzer.particles.class_assignment import FINER, Assignment, assign, refine_best
+from scherzer.particles.class_assignment import FINER, Assignment, assign, refine_best, shift_spread_px
 from scherzer.particles.class_averages import Averages, ClassSums, add_particles, make_averages
 from scherzer.particles.class_misfit import unexplained_power
 from scherzer.particles.class_rounds import Class2DSettings, Round, number_of_classes, schedule
@@ -34,7 +34,8 @@ RECENTRE_EVERY = 2  # rounds
 LEAST_FRC = 0.143  # ring correlation to which the averages are used
 BETTER_CLASSES = 0.25  # share of the classes that decides how far that is
 LOOK_AHEAD = 0.85  # resolution compared next, in units of that reached: finer shells would cost time and hold noise
-SHIFT_SIGMA = 0.5  # expected shifts, in units of the largest tried
+SHIFT_SIGMA = 0.5  # expected shifts, in units of the largest tried, until they are measured
+LEAST_SHIFT_SIGMA = 0.25  # the same, least that may be measured: a narrow prior would prove itself right
 CHUNK = 1024  # particles whose residuals are held at a time
 LONGEST_MOVE = 0.05  # of the diameter, in one recentring
 NOISE_LIMIT = 0.5  # a particle that the flat class explains better than all others together is none
@@ -140,6 +141,7 @@ def classify2d(
     noise = image_power(particles)
     sums = _random_sums(particles, noise, frame, generator)
     averages = frame.average(sums, settings.start_A)
+    sigma_px = frame.shift_sigma_px(None)
     for number, current in enumerate(rounds[:-1]):
         resolution_A = max(current.resolution_A, LOOK_AHEAD * frame.reach_A(averages))
         if progress is not None:
@@ -149,9 +151,11 @@ def classify2d(
         view = frame.view(resolution_A, part.transforms.device)
         images = prepare(part, view.band, noise)
         references = view.references(averages)
-        assignment = frame.assign(images, part.half, references, view, current)
+        assignment = frame.assign(images, part.half, references, view, current, sigma_px)
         if current.fine:
-            assignment, view, references = _refined(images, part.half, assignment, averages, view)
+            assignment, view, references = _refined(images, part.half, assignment, averages, view, sigma_px)
+        if current.keep == 0:
+            sigma_px = frame.shift_sigma_px(assignment)
         assignment, _ = split_populous(assignment, frame.class_count, generator)
         fresh = _add(images, part.half, assignment, frame.class_count, view.rotated)
         if current.keep == 0:
@@ -161,7 +165,7 @@ def classify2d(
         if number % RECENTRE_EVERY == 1:
             sums = sums.moved(-frame.off_centre(averages))
             averages = frame.average(sums, resolution_A)
-    result = _last_round(particles, noise, averages, frame, rounds[-1])
+    result = _last_round(particles, noise, averages, frame, rounds[-1], sigma_px)
     if progress is not None:
         progress(1.0, f"{int((result.population > 0).sum())} classes")
     return result
@@ -211,14 +215,22 @@ class _Frame:
     def average(self, sums: ClassSums, resolution_A: float) -> Averages:
         return make_averages(sums, self.diameter_px, self.extent_A / SHARED_A, self.extent_A / resolution_A)
 
-    def assign(self, images: ScoredImages, half: Tensor, references: Tensor, view: _View, current: Round) -> Assignment:
+    def shift_sigma_px(self, found: Assignment | None) -> float:
+        """Standard deviation of the shifts along each axis: as found on all particles, before that as expected."""
+        range_px = self.settings.shift_range_diameters * self.diameter_px
+        spread = None if found is None else shift_spread_px(found)
+        return SHIFT_SIGMA * range_px if spread is None else max(spread, LEAST_SHIFT_SIGMA * range_px)
+
+    def assign(
+        self, images: ScoredImages, half: Tensor, references: Tensor, view: _View, current: Round, sigma_px: float
+    ) -> Assignment:
         return assign(
             images,
             half,
             references,
             view.shifts_px,
             temperature=current.temperature,
-            shift_sigma_px=SHIFT_SIGMA * self.settings.shift_range_diameters * self.diameter_px,
+            shift_sigma_px=sigma_px,
             flat_class=current.flat_class,
         )
 
@@ -266,13 +278,13 @@ def _add(
 
 
 def _refined(
-    images: ScoredImages, half: Tensor, assignment: Assignment, averages: Averages, view: _View
+    images: ScoredImages, half: Tensor, assignment: Assignment, averages: Averages, view: _View, sigma_px: float
 ) -> tuple[Assignment, _View, Tensor]:
     """Search finely about the best candidates; returns also the finer angles and the averages turned by them."""
     angles = even_angles(FINER * len(view.angles), half.device)
     fine = replace(view, angles=angles, rotated=rotated_band(view.band, angles))
     references = fine.references(averages)
-    return refine_best(images, half, references, assignment, view.shift_step_px), fine, references
+    return refine_best(images, half, references, assignment, view.shift_step_px, sigma_px), fine, references
 
 
 def _residual_noise(
@@ -291,14 +303,14 @@ def _residual_noise(
 
 
 def _last_round(
-    particles: ParticleSet, noise: Tensor, averages: Averages, frame: _Frame, current: Round
+    particles: ParticleSet, noise: Tensor, averages: Averages, frame: _Frame, current: Round, sigma_px: float
 ) -> Class2DResult:
     """Assign all particles, make the averages to Nyquist, centre them and carry the centring to the particles."""
     device = particles.transforms.device
     view = frame.view(max(current.resolution_A, LOOK_AHEAD * frame.reach_A(averages)), device)
     images = prepare(particles, view.band, noise)
-    assignment = frame.assign(images, particles.half, view.references(averages), view, current)
-    assignment, fine, references = _refined(images, particles.half, assignment, averages, view)
+    assignment = frame.assign(images, particles.half, view.references(averages), view, current, sigma_px)
+    assignment, fine, references = _refined(images, particles.half, assignment, averages, view, sigma_px)
     unexplained = unexplained_power(particles, noise, assignment, references, view.band, frame.diameter_px)
     angles = fine.angles
     wide = make_band(frame.box, frame.box / 2 - 1, device=device)

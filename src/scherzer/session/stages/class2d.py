@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import starfile
 
+from scherzer.formats.atomic import write_text
 from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable, write_star
@@ -16,7 +18,7 @@ from scherzer.micrographs.contrast.visibility import LABELS
 from scherzer.particles.class_selection import ClassSelection, ClassSelectionSettings, select_classes
 from scherzer.particles.classification2d import Class2DResult, classify2d
 from scherzer.session.acquisition import stated
-from scherzer.session.complete import begin, complete, is_complete, key_of_stage
+from scherzer.session.complete import begin, complete, has_run, is_complete, key_of_stage
 from scherzer.session.folder import Session
 from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
@@ -27,57 +29,60 @@ from scherzer.session.star_blocks import write_blocks
 
 STAGE = "class2d"
 CLASSES_FILE, AVERAGES_FILE = "classes.star", "classes.mrcs"
+CLASSIFICATION_FILE = ".classification"
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
-    """Classify the extracted particles and mark those of the kept classes as accepted."""
-    classification = _classification(session, settings)
+    """Classify the extracted particles and mark those of the kept classes as accepted.
+
+    Where only a person's choice of the classes has changed, it is applied and nothing is classified anew.
+    """
+    diameter_A = stated(settings.acquisition, "diameter_A")
+    classification = key_of(key_of_stage(session, "extract"), diameter_A, settings.class2d, settings.class_selection)
     folder = session.stage(STAGE)
     choice = stored_choice(folder, classification)
-    if is_complete(session, STAGE, _key(classification, choice), _files(session)):
+    key = _key(classification, choice)
+    if is_complete(session, STAGE, key, _files(session)):
         return _outcome(session, 0, choice)
+    classified = _classification(session) == classification
     begin(session, STAGE)
-    table = session.read("extract", "particles")
-    diameter_A = stated(settings.acquisition, "diameter_A")
-    result = classify2d(load_particles(session, table), diameter_A, settings.class2d, context.progress)
-    selection = select_classes(result, diameter_A, result.pixel_size_A, settings.class_selection)
-    write_averages(folder, result)
-    write_choice(
-        folder,
-        with_classes(table, result),
-        classes_table(result, selection, f"{STAGE}/"),
-        choice,
-        settings.class_selection,
-    )
-    complete(session, STAGE, _key(classification, choice))
+    if classified:
+        write_choice(folder, session.read(STAGE, "particles"), read_classes(folder), choice, settings.class_selection)
+    else:
+        (folder / CLASSIFICATION_FILE).unlink(missing_ok=True)
+        table = session.read("extract", "particles")
+        result = classify2d(load_particles(session, table), diameter_A, settings.class2d, context.progress)
+        selection = select_classes(result, diameter_A, result.pixel_size_A, settings.class_selection)
+        classes = classes_table(result, selection, f"{STAGE}/")
+        write_averages(folder, result)
+        write_choice(folder, with_classes(table, result), classes, choice, settings.class_selection)
+        write_text(folder / CLASSIFICATION_FILE, classification)
+    complete(session, STAGE, key)
     return _outcome(session, 1, choice)
 
 
-def choose(session: Session, settings: SessionSettings, choice: Choice) -> StageOutcome:
-    """Keep the classes that a person names, or the program's own again; nothing is classified anew.
+def choose(session: Session, choice: Choice) -> None:
+    """Store which classes a person wants, or that the program's own hold again; the next run applies it.
 
     Raises
     ------
     BadInput
         If the particles have not been classified, or there is no class of a number.
     """
-    classification = _classification(session, settings)
-    if not is_complete(session, STAGE, _key(classification, stored_choice(session.stage(STAGE), classification)), []):
+    classification = _classification(session)
+    if classification is None:
         raise BadInput(STAGE, "the particles have not been classified", f"run 'scherzer class2d {session.root}' first")
     folder = session.stage(STAGE)
-    classes, table = read_classes(folder), session.read(STAGE, "particles")
-    chosen(classes, choice)  # refused before anything changes
-    begin(session, STAGE)
+    chosen(read_classes(folder), choice)
     store_choice(folder, classification, choice)
-    write_choice(folder, table, classes, choice, settings.class_selection)
-    complete(session, STAGE, _key(classification, choice))
-    return _outcome(session, 1, choice)
 
 
-def _classification(session: Session, settings: SessionSettings) -> str:
-    """Return the key of the averages, whatever is chosen of them."""
-    diameter_A = stated(settings.acquisition, "diameter_A")
-    return key_of(key_of_stage(session, "extract"), diameter_A, settings.class2d, settings.class_selection)
+def _classification(session: Session) -> str | None:
+    """Return the key of the averages on disk, whatever is chosen of them; None where there are none."""
+    path = session.stage(STAGE) / CLASSIFICATION_FILE
+    if not all(file.is_file() for file in (path, *_files(session))):
+        return None
+    return path.read_text(encoding="utf-8")
 
 
 def _key(classification: str, choice: Choice) -> str:
@@ -100,6 +105,21 @@ def outcome(
     """Tell how many particles are left and whether a person had a say in it."""
     said = (f"classes by hand: {choice.words}; '--keep {AUTO}' takes it back",) if choice.by_hand else ()
     return StageOutcome(computed, summary(table, groups), notes=(*notes, *said))
+
+
+def retained_facts(session: Session) -> dict[str, Any] | None:
+    """Return how many particles were kept, of each contrast group too, for ``results.json``; None without classes."""
+    if not has_run(session, STAGE):
+        return None
+    table = session.read(STAGE, "particles")
+    groups = retained(table, contrast_of(session, table))
+    choice = stored_choice(session.stage(STAGE), _classification(session) or "")
+    return {
+        "particles": len(table),
+        "kept": len(table.accepted()),
+        "by_contrast": {name: {"particles": whole, "kept": part} for name, (part, whole) in groups.items()},
+        "by_hand": choice.words,
+    }
 
 
 def contrast_of(session: Session, table: StarTable) -> pd.Series[str]:

@@ -24,6 +24,7 @@ from scherzer.session.results import further_map, results_of
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.camera import FACTS_FILE as CAMERA_FACTS_FILE
 from scherzer.session.stages.camera import FOLDER as CAMERA_FOLDER
+from scherzer.session.stages.class2d import retained_facts
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.import_ import SOURCES_FILE
 from scherzer.session.stages.map_files import MAP_FILES
@@ -64,6 +65,7 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
         recording(session),
         further_maps(session, settings, starts[1:]),
     )
+    results["class2d"] = retained_facts(session)
     write_text(target, json.dumps(results, indent=1, allow_nan=False) + "\n")
     complete(session, STAGE, key)
     return StageOutcome(1, summary(results))
