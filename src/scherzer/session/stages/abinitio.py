@@ -38,7 +38,7 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
     found = reconstruct_ab_initio(particles, acquisition.symmetry, diameter_A, settings.abinitio, context.progress)
     write(folder, found)
     complete(session, STAGE, key)
-    return StageOutcome(1, summary)
+    return StageOutcome(1, summary, notes=tuple(found.sentences))
 
 
 def write(folder: Path, found: AbInitio) -> None:
