@@ -87,6 +87,20 @@ def test_picks_are_particles(finished: tuple[Session, SessionSettings]) -> None:
     assert hits > 0.8 * len(picks)
 
 
+def test_moving_the_threshold_selects_again_without_picking(finished: tuple[Session, SessionSettings]) -> None:
+    session, settings = finished
+    candidates = read_star(session.stage("pick") / "candidates.star").rows
+    with Workers(1) as workers:
+        strict = replace(settings, pick=replace(settings.pick, threshold=0.9))
+        assert pick.run(session, strict, Context(workers)).computed == 0
+        picks = session.read("pick", "particles").rows
+        assert picks["rlnAutopickFigureOfMerit"].min() > 0.9
+        assert len(picks) == (candidates["rlnAutopickFigureOfMerit"] > 0.9).sum() > 0
+        assert session.read("pick").rows["sczPickCount"].sum() == len(picks)
+        assert pick.run(session, settings, Context(workers)).computed == 0
+    assert len(picks) < len(session.read("pick", "particles").rows) < len(candidates)
+
+
 def test_extracted_particles_have_both_halves_and_their_images(finished: tuple[Session, SessionSettings]) -> None:
     session, _ = finished
     particles = session.read("extract", "particles")

@@ -10,26 +10,19 @@ from torch import Tensor
 
 from scherzer.particles.blob_templates import averaged_template, template_bank
 from scherzer.particles.false_alarms import between, noise_amplitude, noise_image, score_threshold
-from scherzer.particles.flat_image import density, dirt_mask, minus_plane, shrink, standardise
-from scherzer.particles.matching import LocalSums, Window, fit_template, local_sums, match, round_window
+from scherzer.particles.flat_image import density, dirt_mask
+from scherzer.particles.matching import LocalSums, fit_template, local_sums, match
 from scherzer.particles.peaks import Peaks, find_peaks, running_maximum, subpixel
+from scherzer.particles.search_field import WINDOW_RADIUS, SearchField, quiet, search_field, shrunk
 from scherzer.particles.steerable import centred, learn, rings
-from scherzer.particles.working_image import WorkingImage, prepare_working_image
 from scherzer.physics.ctf import CtfParameters
 from scherzer.physics.optics import Optics
 
-# Working pixels per diameter: enough to place a centre to a fraction of a pixel, few enough to be quick.
-PIXELS_PER_DIAMETER = 20
-# Radius of the matching window in diameters: the particle and its fringe, hardly the neighbour, and the edge of a
-# particle a sixth larger than said (at 0.6 such a ball loses its edge and is lost).
-WINDOW_RADIUS = 0.65
 # The template averaged from this micrograph, and the noise between its particles, settle in so many rounds.
 ROUNDS = 3
 STRONGEST = 200
 LEAST_SHAPE = 0.55
 FEWEST_FOR_A_TEMPLATE = 6
-# Share of the image, where it varies least, that shows noise before any particle is known.
-QUIET_SHARE = 0.3
 # Views are learnt within this radius, in diameters, from so many certain picks, and move centres no further than this.
 LEARNT_RADIUS = 0.55
 FEWEST_TO_LEARN_FROM, MOST_TO_LEARN_FROM = 25, 300
@@ -109,15 +102,6 @@ class _Scale:
 
 
 @dataclass(frozen=True)
-class _Field:
-    """A working image with all that matching needs of it."""
-
-    working: WorkingImage
-    window: Window
-    sums: LocalSums
-
-
-@dataclass(frozen=True)
 class _Found:
     """Peaks of strength, the map they are of, their shapes, and where noise and the typical particle stand."""
 
@@ -178,18 +162,14 @@ def find_candidates(
     of the typical strength.
     """
     settings = settings or PickSettings()
-    _check_diameter(image, optics.pixel_size_A, diameter_A)
-    target_A = max(optics.pixel_size_A, diameter_A / PIXELS_PER_DIAMETER)
-    small = standardise(shrink(minus_plane(image.float()), optics.pixel_size_A / target_A))
-    scale_y, scale_x = image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]
-    pixel_A = optics.pixel_size_A * math.sqrt(scale_x * scale_y)
-    scale = _Scale(diameter_A / pixel_A, settings.min_distance_diameters * diameter_A / pixel_A)
+    small = shrunk(image, optics.pixel_size_A, diameter_A)
+    scale = _Scale(diameter_A / small.pixel_A, settings.min_distance_diameters * diameter_A / small.pixel_A)
 
-    field = _field(small, torch.zeros_like(small, dtype=torch.bool), pixel_A, ctf, scale)
+    field = search_field(small, ctf, diameter_A)
     template, found = _best_of_bank(field, scale)
-    dirt = _dirt(small, found.peaks[found.certain], scale)
+    dirt = _dirt(small.image, found.peaks[found.certain], scale)
     if bool(dirt.any()):
-        field = _field(small, dirt, pixel_A, ctf, scale)
+        field = search_field(small, ctf, diameter_A, dirt)
     found = _refined(field, template, found, scale, settings.false_fraction)
 
     row, column = _centred(field, found, scale)
@@ -198,16 +178,12 @@ def find_candidates(
     unit = max(found.typical, found.noise_limit / AUTOMATIC_THRESHOLD)
     score = found.peaks.score / unit
     keep = (score >= settings.lowest_score) & (score <= settings.max_strength) & (shape >= settings.min_shape)
-    return Picks((column * scale_x)[keep], (row * scale_y)[keep], score[keep], found.shape[keep])
+    return Picks((column * small.scale_x)[keep], (row * small.scale_y)[keep], score[keep], found.shape[keep])
 
 
-def _field(small: Tensor, dirt: Tensor, pixel_A: float, parameters: CtfParameters | None, scale: _Scale) -> _Field:
-    working = prepare_working_image(small, pixel_A, parameters, scale.diameter * pixel_A, dirt)
-    window = round_window(working.valid, WINDOW_RADIUS * scale.diameter)
-    return _Field(working, window, local_sums(window, working.image))
-
-
-def _matched(field: _Field, template: Tensor, noise: list[LocalSums], scale: _Scale, false_fraction: float) -> _Found:
+def _matched(
+    field: SearchField, template: Tensor, noise: list[LocalSums], scale: _Scale, false_fraction: float
+) -> _Found:
     """Return the peaks of a template's strength, with noise's limit and the typical strength among them."""
     fitted = fit_template(field.window, template)
     found = match(field.window, field.sums, fitted)
@@ -225,10 +201,10 @@ def _typical(strength: Tensor, shape: Tensor, limit: float) -> float:
     return _median(strength[best])
 
 
-def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, _Found]:
+def _best_of_bank(field: SearchField, scale: _Scale) -> tuple[Tensor, _Found]:
     """Return the template of the bank whose best matches exceed those in noise the most, and what it finds."""
     working = field.working
-    noise = _noise_sums(field, noise_amplitude(working.image, _quiet(field)), count=1)
+    noise = _noise_sums(field, noise_amplitude(working.image, quiet(field)), count=1)
     best: tuple[float, Tensor, _Found] | None = None
     for template in template_bank(working.transfer, tuple(working.image.shape), scale.diameter):
         found = _matched(field, template, noise, scale, false_fraction=0.1)
@@ -237,16 +213,6 @@ def _best_of_bank(field: _Field, scale: _Scale) -> tuple[Tensor, _Found]:
             best = excess, template, found
     assert best is not None
     return best[1], best[2]
-
-
-def _quiet(field: _Field) -> Tensor:
-    """Mark the pixels about which the image varies least."""
-    energy, usable = field.sums.energy / field.window.count, field.window.usable
-    if not bool(usable.any()):
-        return field.working.valid.clone()
-    # quantile refuses large tensors
-    values = torch.sort(energy[usable]).values
-    return (usable & (energy <= values[int(QUIET_SHARE * (len(values) - 1))])).to(field.working.image.dtype)
 
 
 def _dirt(small: Tensor, found: Peaks, scale: _Scale) -> Tensor:
@@ -259,7 +225,7 @@ def _dirt(small: Tensor, found: Peaks, scale: _Scale) -> Tensor:
     return dirt_mask(amount, scale.diameter, float(highest[row, column].median()))
 
 
-def _refined(field: _Field, template: Tensor, found: _Found, scale: _Scale, false_fraction: float) -> _Found:
+def _refined(field: SearchField, template: Tensor, found: _Found, scale: _Scale, false_fraction: float) -> _Found:
     """Repeat with this micrograph's own mean particle and its own noise."""
     working = field.working
     radius = WINDOW_RADIUS * scale.diameter
@@ -277,7 +243,7 @@ def _refined(field: _Field, template: Tensor, found: _Found, scale: _Scale, fals
     return found
 
 
-def _centred(field: _Field, found: _Found, scale: _Scale) -> tuple[Tensor, Tensor]:
+def _centred(field: SearchField, found: _Found, scale: _Scale) -> tuple[Tensor, Tensor]:
     """Place the peaks by what their views have in common, learnt from those that are certain."""
     row, column = subpixel(found.strength, found.peaks)
     own = torch.nonzero(found.certain & (found.peaks.score > 0.7 * found.typical)).flatten()[:MOST_TO_LEARN_FROM]
@@ -300,19 +266,10 @@ def _median(values: Tensor) -> float:
     return float(values.median()) if len(values) else 0.0
 
 
-def _noise_sums(field: _Field, amplitude: Tensor, count: int) -> list[LocalSums]:
+def _noise_sums(field: SearchField, amplitude: Tensor, count: int) -> list[LocalSums]:
     """Prepare noise images with the micrograph's mask for matching."""
     generator = torch.Generator().manual_seed(0)
     valid = field.working.valid
     return [
         local_sums(field.window, noise_image(amplitude, tuple(valid.shape), generator) * valid) for _ in range(count)
     ]
-
-
-def _check_diameter(image: Tensor, pixel_size_A: float, diameter_A: float) -> None:
-    diameter_px = diameter_A / pixel_size_A
-    if not 5 <= diameter_px <= min(image.shape) / 2:
-        raise ValueError(
-            f"a particle diameter of {diameter_A:g} A is {diameter_px:.1f} pixels; it must be at least 5 pixels and at "
-            f"most half of the micrograph ({min(image.shape)} pixels)"
-        )

@@ -12,7 +12,15 @@ from scherzer.session.folder import Session
 
 KEY_FILE = ".key"
 # What a stage makes as a whole, besides the files of its items and the folders of its maps.
-TABLES = ("micrographs.star", "particles.star", "classes.star", "classes.mrcs", "map.mrc")
+TABLES = (
+    "micrographs.star",
+    "particles.star",
+    "candidates.star",
+    "diameter.json",
+    "classes.star",
+    "classes.mrcs",
+    "map.mrc",
+)
 
 
 def key_of_stage(session: Session, stage: str) -> str:
