@@ -60,7 +60,7 @@ class PickSettings:
 
 
 # A particle hardly ever shows less than this part of its typical strength, in whatever orientation; fringes between
-# particles, frost and fragments mostly do. Measured: benchmarks/particles_picking.py.
+# particles, frost and fragments mostly do. Chosen on simulated micrographs of four specimens, 0.3 to 2.7 um.
 AUTOMATIC_THRESHOLD = 0.5
 
 
