@@ -119,7 +119,7 @@ def find_camera(session: Session, table: StarTable, settings: SessionSettings, c
     (result,) = results.done
     if result.state == "failed":
         raise BadInput("camera", result.reason, "mend --gain or --defects, or leave them out")
-    write_text(folder / FACTS_FILE, json.dumps(result.data, indent=1, allow_nan=False) + "\n")
+    write_text(folder / FACTS_FILE, json.dumps(result.data, indent=1, sort_keys=True, allow_nan=False) + "\n")
     names = {file.name for file in result.files}
     return Camera(
         f"{FOLDER}/{GAIN_FILE}" if GAIN_FILE in names else None,
