@@ -167,4 +167,4 @@ def _keep(folder: Path, name: str, key: str, done: Done) -> None:
         "columns": plain(done.columns),
         "data": plain(done.data),
     }
-    write_text(_cache_path(folder, name), json.dumps(record, indent=1, sort_keys=True))
+    write_text(_cache_path(folder, name), json.dumps(record, indent=1))

@@ -119,7 +119,9 @@ def find_camera(session: Session, table: StarTable, settings: SessionSettings, c
     (result,) = results.done
     if result.state == "failed":
         raise BadInput("camera", result.reason, "mend --gain or --defects, or leave them out")
-    write_text(folder / FACTS_FILE, json.dumps(result.data, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    facts = json.dumps(result.data, indent=1, allow_nan=False) + "\n"
+    if not (folder / FACTS_FILE).is_file() or (folder / FACTS_FILE).read_text(encoding="utf-8") != facts:
+        write_text(folder / FACTS_FILE, facts)
     names = {file.name for file in result.files}
     return Camera(
         f"{FOLDER}/{GAIN_FILE}" if GAIN_FILE in names else None,
