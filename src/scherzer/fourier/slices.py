@@ -224,10 +224,6 @@ class SliceAccumulator:
         for channel, part in enumerate((values.real, imaginary, weights.reshape(-1))):
             self.sums[channel].scatter_add_(0, flat, (corner_weight * part).flatten())
 
-    def absorb(self, other: SliceAccumulator, memory: float) -> None:
-        """Fade these sums by a factor and add others on the same grid."""
-        self.sums.mul_(memory).add_(other.sums)
-
     def folded(self) -> Tensor:
         """Sums with the two copies of the planes at x = -1 and 1, and of x = 0, joined: ``(z, y, x, 3)``."""
         sums = self.sums.T.reshape(*self.grid.shape, 3)

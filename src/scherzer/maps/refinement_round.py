@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from scherzer.fourier.crop import pad_or_cut, resize_volume
+from scherzer.fourier.crop import even_fast_length, pad_or_cut, resize_volume
 from scherzer.fourier.filters import apply_radial, lowpass
 from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.local import Poses
@@ -83,7 +81,7 @@ class Task:
 
     def box_for(self, radius: float) -> int:
         """Even box, px, of a map that holds detail up to a radius and what the next round may ask for."""
-        return min(_even(2 * (radius + GROWTH_SHELLS + 2)), self.halves[0].box)
+        return min(even_fast_length(2 * (radius + GROWTH_SHELLS + 2)), self.halves[0].box)
 
     def sphere(self, box: int) -> Tensor:
         """Soft sphere that bounds a map of a box of the same extent, ``(b, b, b)``."""
@@ -138,11 +136,7 @@ def make_task(particles: ParticleSet, symmetry: str, diameter_A: float, settings
 
 def working_box(extent_A: float, settings: RefineSettings) -> int:
     """Even box, px, that holds the finest detail asked for with room for the FSC to fall."""
-    return _even(SAMPLING * extent_A / settings.finest_A)
-
-
-def _even(least: float) -> int:
-    return 2 * int(next_fast_len(math.ceil(least / 2), real=True))
+    return even_fast_length(SAMPLING * extent_A / settings.finest_A)
 
 
 def first_state(task: Task, start: Tensor, start_pixel_size_A: float) -> State:
