@@ -43,11 +43,16 @@ def estimate_patches(networks: Sequence[PatchNetwork], values: Tensor) -> tuple[
     patches = with_denoised(cut_patches(values))
     means, spreads = [], []
     for network in networks:
-        mean, log_spread = network(patches)
-        weight = torch.softmax(-2 * log_spread, 0)
-        means.append((weight * mean).sum())
-        spreads.append((weight * log_spread.exp()).sum())
+        mean, spread = pool_patches(*network(patches))
+        means.append(mean)
+        spreads.append(spread)
     return torch.stack(means), torch.stack(spreads)
+
+
+def pool_patches(mean: Tensor, log_spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Make one estimate of those of a micrograph's patches, ``(..., patches)`` each: see :func:`estimate_patches`."""
+    weight = torch.softmax(-2 * log_spread, -1)
+    return (weight * mean).sum(-1), (weight * log_spread.exp()).sum(-1)
 
 
 def combine(means: Tensor, spreads: Tensor, combination: Combination) -> tuple[Tensor, Tensor]:

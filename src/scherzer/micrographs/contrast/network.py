@@ -54,9 +54,16 @@ class PatchNetwork(nn.Module):
         mean, log_spread : Tensor
             ``(n,)`` each: the estimate and the logarithm of its standard deviation.
         """
+        return self.estimate(self.describe(patches))
+
+    def describe(self, patches: Tensor) -> Tensor:
+        """Return what the trunk finds in patches, ``(n, f)``: all that the head gets to see."""
         found = self.features(patches)
-        pooled = torch.cat([found.mean((2, 3)), found.std((2, 3))], 1)
-        out = self.head(pooled)
+        return torch.cat([found.mean((2, 3)), found.std((2, 3))], 1)
+
+    def estimate(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the estimate and the logarithm of its error from what the trunk found; the last layer is linear."""
+        out = self.head(found)
         return CENTRE + out[:, 0], (out[:, 1] - 1.5).clamp(*LOG_SPREAD_RANGE)
 
 
