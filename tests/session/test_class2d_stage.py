@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
+from typer.testing import CliRunner
 
+from scherzer.cli.main import app
 from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import StarTable
@@ -18,7 +20,7 @@ from scherzer.particles.classification2d import Class2DSettings
 from scherzer.session.acquisition import Acquisition
 from scherzer.session.complete import complete, key_of_stage
 from scherzer.session.folder import Session, create_session
-from scherzer.session.settings import SessionSettings
+from scherzer.session.settings import SessionSettings, read_settings
 from scherzer.session.stages import class2d
 from scherzer.session.stages.class_choice import Choice
 from scherzer.session.stages.context import Context, StageOutcome
@@ -126,3 +128,13 @@ def test_other_averages_set_a_choice_aside(session: Session) -> None:
     class2d.choose(session, Choice(keep=(2,)))
     assert run(session).notes
     assert not run(session, replace(SETTINGS, class2d=replace(SETTINGS.class2d, seed=5))).notes
+
+
+def test_the_number_of_classes_given_on_the_command_line_stays(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scherzer.session.prepare.reopen", lambda root, stated: (session, SETTINGS))
+    result = CliRunner().invoke(app, ["class2d", str(session.root), "--classes", "3"])
+    assert result.exit_code == 0, result.output
+    assert len(class2d.read_classes(session.stage("class2d"))) == 3
+    assert read_settings(session.root).class2d == replace(SETTINGS.class2d, class_count=3)

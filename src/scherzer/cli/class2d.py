@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from scherzer.cli.screen import Screen, plain_errors
 from scherzer.formats.errors import BadInput
 
 Keep = Annotated[str | None, typer.Option(metavar="1,4,7", help="Keep exactly these classes; auto: as found.")]
+Classes = Annotated[int | None, typer.Option(min=1, metavar="K", help="Number of classes; by default by particles.")]
 Drop = Annotated[str | None, typer.Option(metavar="2,5", help="Keep the classes as found, but for these.")]
 
 
@@ -18,6 +20,7 @@ def class2d(
     source: Source,
     keep: Keep = None,
     drop: Drop = None,
+    classes: Classes = None,
     diameter: Diameter = None,
     out: Out = None,
     invert: Invert = False,
@@ -37,9 +40,13 @@ def class2d(
             from scherzer.session.chain import run_one
             from scherzer.session.folder import locked
             from scherzer.session.prepare import reopen
+            from scherzer.session.settings import write_settings
             from scherzer.session.stages.class2d import choose
 
             session, settings = reopen(source, {})
+            if classes is not None:
+                settings = replace(settings, class2d=replace(settings.class2d, class_count=classes))
+                write_settings(settings, session.root)
             run_one("class2d", session, settings, 1, screen)
             if choice is not None:
                 with locked(session):
@@ -55,5 +62,6 @@ def class2d(
 
         given = particle_input(source, None, diameter, invert)
         with screen.bar("class2d") as progress:
-            outcome = classify_particles(given, out, Class2DSettings(), ClassSelectionSettings(), choice, progress)
+            settings_2d = Class2DSettings(class_count=classes)
+            outcome = classify_particles(given, out, settings_2d, ClassSelectionSettings(), choice, progress)
         screen.end("class2d", outcome)
