@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 import starfile
 
 from scherzer.formats.mrc import write_mrc
-from scherzer.report.columns import column_of, table_of
+from scherzer.report.columns import A, column_of, table_of
 from scherzer.report.data import Micrograph, gather
 from scherzer.report.experiments import estimates, view_of
-from scherzer.report.figures_classes import ClassTile, tiles
+from scherzer.report.figures_classes import ClassTile, tiles, within_mask
 from scherzer.report.figures_defocus import defocus_by_class
 from scherzer.report.figures_fsc import ResolutionCurves, fitted_line, read_curves
 from scherzer.report.figures_micrographs import MicrographPicture, choose_examples, kind_of_reason, picture
@@ -117,16 +118,27 @@ def test_curves_that_are_not_there_say_so(tmp_path: Path) -> None:
     assert "rlnResolution" in found.reason
 
 
-def test_kept_classes_come_first_by_population(session_root: Path) -> None:
+def test_classes_come_by_population_whether_kept_or_not(session_root: Path) -> None:
     gallery = gather(session_root).galleries[0]
     found = tiles(gallery, 60)
     assert not isinstance(found, Missing)
     assert all(isinstance(tile, ClassTile) for tile in found)
-    kept = [tile.kept for tile in found]
-    assert kept == sorted(kept, reverse=True)
-    assert len(found) == len(gallery.classes) - 1  # one class is empty
-    assert found[0].number == 1
+    assert [tile.number for tile in found] == list(range(1, len(gallery.classes)))  # the last class is empty
+    assert [tile.kept for tile in found[:3]] == [True, True, False]
     assert all(tile.reason for tile in found if not tile.kept)
+    assert found[0].lines == ("400 particles", f"8.2 {A}")
+    both = replace(gallery, classes=gallery.classes.assign(sczResolution143=7.0))
+    assert tiles(both, 60)[0].lines == ("400 particles", f"8.2 (7.0) {A}")
+
+
+def test_averages_are_cut_to_their_mask() -> None:
+    images = np.zeros((2, 40, 40), dtype=np.float32)
+    images[0, 20, 20], images[1, 11, 22] = 1.0, -1.0
+    cut = within_mask(images)
+    assert cut.shape == (2, 22, 22)
+    assert cut[0, 11, 11] == 1
+    assert within_mask(images + 1).shape == images.shape
+    assert within_mask(0 * images).shape == images.shape
 
 
 def test_every_subset_has_a_colour_and_classes_keep_theirs() -> None:

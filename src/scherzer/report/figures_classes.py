@@ -11,7 +11,7 @@ from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import read_stack_images
 from scherzer.report.columns import A
 from scherzer.report.data import ClassGallery
-from scherzer.report.images import grey, shrink
+from scherzer.report.images import Float, grey, shrink
 from scherzer.report.style import png_uri
 from scherzer.report.tables import Missing
 from scherzer.report.words import plain_number
@@ -21,38 +21,48 @@ CLASS_PX = 112
 
 @dataclass(frozen=True)
 class ClassTile:
-    """One class average with its caption."""
+    """One class average with the lines beneath it: how many particles, which resolution."""
 
     uri: str
     number: int
     kept: bool
-    caption: str
+    lines: tuple[str, str]
     reason: str
 
 
 def tiles(gallery: ClassGallery, most: int) -> list[ClassTile] | Missing:
-    """Return the averages, kept ones first, each by falling population; empty classes are left out."""
+    """Return the averages by falling population; empty classes are left out."""
     frame = gallery.classes.reset_index(drop=True)
     records = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-    order = sorted(range(len(records)), key=lambda i: (not _kept(records[i]), -_count(records[i]), i))
+    order = sorted(range(len(records)), key=lambda i: (-_count(records[i]), i))
     shown = [i for i in order if _count(records[i]) > 0][:most]
     try:
         images = read_stack_images(gallery.stack, [_index(records[i], i) for i in shown])
     except BadInput as error:
         return Missing(error.problem)
+    images = within_mask(images)
     return [_tile(records[i], _index(records[i], i), image) for i, image in zip(shown, images, strict=True)]
 
 
-def _tile(record: dict[str, Any], index: int, image: np.ndarray[Any, np.dtype[np.float32]]) -> ClassTile:
+def within_mask(images: Float) -> Float:
+    """Cut ``(n, b, b)`` averages to what their mask leaves: outside of it all are exactly 0."""
+    box = images.shape[-1]
+    used = np.argwhere((images != 0).any(axis=0)) - box // 2
+    reach = min(int(np.abs(used).max()) + 2, box // 2) if len(used) else box // 2
+    inside = slice(box // 2 - reach, box // 2 + reach)
+    return images[:, inside, inside]
+
+
+def _tile(record: dict[str, Any], index: int, image: Float) -> ClassTile:
     small, _ = shrink(image, 2 * CLASS_PX)
     low, high = (float(v) for v in np.quantile(small, (0.01, 0.998)))
-    words = [f"{plain_number(_count(record), 0)} particles" if _has_counts(record) else f"{100 * _count(record):.1f} %"]
-    resolution = record.get("rlnEstimatedResolution")
-    if isinstance(resolution, int | float) and np.isfinite(resolution) and 0 < resolution < 900:
-        words.append(f"{resolution:.1f} {A}")
+    count = f"{plain_number(_count(record), 0)} particles" if _has_counts(record) else f"{100 * _count(record):.1f} %"
+    levels = [record.get(name) for name in ("rlnEstimatedResolution", "sczResolution143")]
+    known = [f"{value:.1f}" for value in levels if isinstance(value, float) and 0 < value < 900]
+    resolution = f"{known[0]}{f' ({known[1]})' if len(known) > 1 else ''} {A}" if known else ""
     reason = record.get("sczReason")
     reason = reason if isinstance(reason, str) else ""
-    return ClassTile(png_uri(grey(small, low, high, 64)), index + 1, _kept(record), ", ".join(words), reason)
+    return ClassTile(png_uri(grey(small, low, high, 64)), index + 1, _kept(record), (count, resolution), reason)
 
 
 def _index(record: dict[str, Any], row: int) -> int:

@@ -33,10 +33,11 @@ _SUBSET_COLUMNS = (
 
 @dataclass(frozen=True)
 class GallerySection:
-    """The 2D classes of one group of micrographs."""
+    """The 2D classes of one group of micrographs; ``particles`` says what of them is kept."""
 
     heading: str
     summary: str
+    particles: str
     tiles: tuple[ClassTile, ...] | Missing
 
 
@@ -89,15 +90,36 @@ def classes_section(data: SessionData, settings: ReportSettings) -> tuple[Galler
     for gallery in data.galleries:
         tiles = figures_classes.tiles(gallery, settings.classes)
         if isinstance(tiles, Missing):
-            sections.append(GallerySection(gallery.group, "", tiles))
+            sections.append(GallerySection(gallery.group, "", "", tiles))
             continue
         kept = sum(tile.kept for tile in tiles)
         hidden = len(gallery.classes) - len(tiles)
         summary = f"{kept} of {len(gallery.classes)} classes kept" + (
             f"; {hidden} not shown (empty or smallest)" if hidden else ""
         )
-        sections.append(GallerySection(gallery.group, summary, tuple(tiles)))
+        sections.append(
+            GallerySection(gallery.group, summary, "" if gallery.group else _particles_kept(data), tuple(tiles))
+        )
     return tuple(sections)
+
+
+def _particles_kept(data: SessionData) -> str:
+    """Say how many particles are kept, of each contrast class too, and whether a person had a say in it."""
+    facts = data.section("class2d")
+    if not facts.get("particles"):
+        return ""
+    kept, whole = facts["kept"], facts["particles"]
+    groups = [
+        f"{name} {100 * group['kept'] / group['particles']:.0f} %"
+        for name, group in facts.get("by_contrast", {}).items()
+        if group["particles"]
+    ]
+    parts = [f"{plain_number(kept, 0)} of {plain_number(whole, 0)} particles are kept ({100 * kept / whole:.0f} %)"]
+    if groups:
+        parts.append(f"by contrast class: {', '.join(groups)}")
+    if facts.get("by_hand"):
+        parts.append(f"classes chosen by hand: {facts['by_hand']}")
+    return "; ".join(parts) + "."
 
 
 def maps_section(data: SessionData, settings: ReportSettings) -> tuple[MapView, ...] | Missing:
