@@ -102,9 +102,9 @@ def test_particles_load_in_the_order_of_their_table(tmp_path: Path) -> None:
     mixed = session.read("extract", "particles")
     mixed = mixed.with_rows(mixed.rows.iloc[order])
     particles = load_particles(session, mixed)
-    back = centred_irfft2(particles.transforms)
+    back = centred_irfft2(particles.spectra())
     for number, name in enumerate(mixed.rows["rlnImageName"]):
-        assert torch.allclose(back[number], torch.from_numpy(images[name]), atol=1e-5)
+        assert torch.allclose(back[number], torch.from_numpy(images[name]), atol=3e-3)
     assert particles.pixel_size_A == 3.0
     assert particles.ctf.defocus_u_A.tolist() == mixed.rows["rlnDefocusU"].tolist()
     assert math.isclose(float(particles.ctf.defocus_angle_rad[0]), math.radians(30.0), rel_tol=1e-6)

@@ -75,10 +75,11 @@ def expansion_table(volume: Tensor, radius: float) -> ExpansionTable:
     grid = SliceGrid(box, min(radius, box / 2 - 1))
     position = (torch.arange(box, device=volume.device, dtype=volume.dtype) - box // 2) / box
     corrected = volume / continuation_envelope(box, volume.device)
-    channels = [half_transform(corrected, grid)]
-    shapes = ((1, 1, -1), (1, -1, 1), (-1, 1, 1))
-    channels += [half_transform(corrected * position.reshape(shape), grid) * (-2j * math.pi) for shape in shapes]
-    return ExpansionTable(grid, torch.view_as_real(torch.stack(channels, dim=-1)).reshape(-1, 8))
+    channels = torch.empty((*grid.shape, 4), dtype=torch.complex64, device=volume.device)
+    channels[..., 0] = half_transform(corrected, grid)
+    for axis, shape in enumerate(((1, 1, -1), (1, -1, 1), (-1, 1, 1)), start=1):
+        torch.mul(half_transform(corrected * position.reshape(shape), grid), -2j * math.pi, out=channels[..., axis])
+    return ExpansionTable(grid, torch.view_as_real(channels).reshape(-1, 8))
 
 
 def continuation_envelope(box: int, device: torch.device | str = "cpu") -> Tensor:

@@ -77,6 +77,12 @@ class SliceGrid:
                 torch.mul(across, along, out=weight[2 * row + dx])
         return index, weight, mirrored
 
+    def radii(self, device: torch.device) -> Tensor:
+        """Distance of every entry of the table from the origin, px of the unpadded box: ``(z, y, x)``."""
+        side = torch.arange(-self.extent, self.extent + 1, device=device, dtype=torch.float32) ** 2
+        x = torch.arange(-1, self.extent + 1, device=device, dtype=torch.float32) ** 2
+        return (side[:, None, None] + (side[:, None] + x)).sqrt_().div_(PADDING)
+
     def frequencies(self, device: torch.device) -> Tensor:
         """Frequency (x, y, z) of every entry of the table, px of the unpadded box: ``(z, y, x, 3)``."""
         side = torch.arange(-self.extent, self.extent + 1, device=device, dtype=torch.float32)
@@ -176,18 +182,19 @@ def half_transform(volume: Tensor, grid: SliceGrid) -> Tensor:
     """
     padded = PADDING * grid.box
     side = torch.arange(-grid.extent, grid.extent + 1, device=volume.device)
-    x = torch.fft.rfft(volume, n=padded, dim=2)[:, :, : grid.extent + 1]
-    y = torch.fft.fft(x, n=padded, dim=1)[:, side % padded]
-    right = torch.fft.fft(y, n=padded, dim=0)[side % padded] * _centring(grid, volume.device)
-    return torch.cat((right[..., 1:2].flip(0, 1).conj(), right), dim=-1)
+    phase = _centring(side)
+    x = torch.fft.rfft(volume, n=padded, dim=2)[:, :, : grid.extent + 1] * phase[grid.extent :]
+    y = torch.fft.fft(x, n=padded, dim=1)[:, side % padded] * phase[:, None]
+    result = torch.empty(grid.shape, dtype=torch.complex64, device=volume.device)
+    torch.mul(torch.fft.fft(y, n=padded, dim=0)[side % padded], phase[:, None, None], out=result[..., 1:])
+    result[..., 0] = result[..., 2].flip(0, 1).conj()
+    return result
 
 
-def _centring(grid: SliceGrid, device: torch.device) -> Tensor:
-    """Factor that moves a volume's first voxel from the origin to where its centre lies there, ``(z, y, x >= 0)``."""
-    side = torch.arange(-grid.extent, grid.extent + 1, device=device)
-    x = torch.arange(0, grid.extent + 1, device=device)
-    quarters = side[:, None, None] + side[:, None] + x  # half a box of a transform padded twofold: i per frequency
-    return torch.tensor([1, 1j, -1, -1j], dtype=torch.complex64, device=device)[quarters % 4]
+def _centring(frequencies: Tensor) -> Tensor:
+    """Factor along an axis that moves a volume's first voxel from the origin to where its centre lies there."""
+    quarter_turns = torch.tensor([1, 1j, -1, -1j], dtype=torch.complex64, device=frequencies.device)
+    return quarter_turns[frequencies % 4]  # half a box of a transform padded twofold
 
 
 class SliceAccumulator:
@@ -226,11 +233,10 @@ class SliceAccumulator:
 
     def folded(self) -> Tensor:
         """Sums with the two copies of the planes at x = -1 and 1, and of x = 0, joined: ``(z, y, x, 3)``."""
-        sums = self.sums.T.reshape(*self.grid.shape, 3)
-        mirror = torch.tensor([1.0, -1.0, 1.0], device=sums.device)
-        result = sums.clone()
-        result[:, :, 2] += sums[:, :, 0].flip(0, 1) * mirror
-        result[:, :, 1] += sums[:, :, 1].flip(0, 1) * mirror
+        result = self.sums.T.contiguous().reshape(*self.grid.shape, 3)
+        mirror = torch.tensor([1.0, -1.0, 1.0], device=result.device)
+        result[:, :, 2] += result[:, :, 0].flip(0, 1) * mirror
+        result[:, :, 1] += result[:, :, 1].flip(0, 1) * mirror
         result[:, :, 0] = result[:, :, 2].flip(0, 1) * mirror
         return result
 
@@ -250,12 +256,12 @@ def volume_from_sums(entries: Tensor, grid: SliceGrid) -> Tensor:
     """
     box, padded = grid.box, PADDING * grid.box
     reach = min(grid.extent, padded // 2 - 1)
-    rows = torch.arange(-reach, reach + 1, device=entries.device) % padded
+    frequencies = torch.arange(-reach, reach + 1, device=entries.device)
+    rows, phase = frequencies % padded, _centring(frequencies).conj()
     side = slice(grid.extent - reach, grid.extent + reach + 1)
-    centred = (entries[:, :, 1:] * _centring(grid, entries.device).conj())[side, side, : reach + 1]
-    z = _spread(centred, rows, padded, 0)[:box]
-    y = _spread(z, rows, padded, 1)[:, :box]
-    volume = torch.fft.irfft(y, n=padded, dim=2)[:, :, :box]
+    z = _spread(entries[side, side, 1 : reach + 2] * phase[:, None, None], rows, padded, 0)[:box]
+    y = _spread(z * phase[:, None], rows, padded, 1)[:, :box]
+    volume = torch.fft.irfft(y * phase[reach:], n=padded, dim=2)[:, :, :box]
     return volume / sinc2_correction(box, volume.device)
 
 

@@ -19,17 +19,17 @@ def image_power(particles: ParticleSet) -> Tensor:
     Tensor
         ``(b // 2 + 1,)`` float32, mean square modulus of a Fourier pixel.
     """
-    total = torch.zeros(particles.box // 2 + 1, dtype=torch.float64, device=particles.transforms.device)
-    for chunk in particles.transforms.split(512):
-        total += shell_mean(chunk.abs() ** 2, 2).sum(0)
+    total = torch.zeros(particles.box // 2 + 1, dtype=torch.float64, device=particles.device)
+    for part in particles.blocks():
+        total += shell_mean(part.spectra().abs() ** 2, 2).sum(0)
     return (total / max(len(particles), 1)).float().clamp(min=1e-12)
 
 
 def group_power(particles: ParticleSet, groups: int) -> Tensor:
     """:func:`image_power` of each of a number of optics groups: ``(g, b // 2 + 1)``."""
-    total = torch.zeros((groups, particles.box // 2 + 1), dtype=torch.float64, device=particles.transforms.device)
-    for chunk, group in zip(particles.transforms.split(512), particles.optics_group.split(512), strict=True):
-        total.index_add_(0, group, shell_mean(chunk.abs() ** 2, 2))
+    total = torch.zeros((groups, particles.box // 2 + 1), dtype=torch.float64, device=particles.device)
+    for part in particles.blocks():
+        total.index_add_(0, part.optics_group, shell_mean(part.spectra().abs() ** 2, 2))
     members = torch.bincount(particles.optics_group, minlength=groups).clamp(min=1)
     return (total / members[:, None]).float().clamp(min=1e-12)
 

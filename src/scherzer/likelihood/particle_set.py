@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,15 +12,20 @@ from scherzer.fourier.crop import resize_rfft
 from scherzer.fourier.grids import centred_rfft2
 from scherzer.physics.ctf import CtfParameters
 
+BLOCK = 512  # images read, or converted, at a time
+
 
 @dataclass(frozen=True)
 class ParticleSet:
     """Particle images in Fourier space with what is known of each.
 
+    A part of a set holds no copy of its images but their numbers; :meth:`spectra` fetches them.
+
     Attributes
     ----------
     transforms : Tensor
-        ``(n, b, b // 2 + 1)`` complex64, centred transforms of the normalised images (protein white).
+        ``(N, b, b // 2 + 1)`` complex64, centred transforms of normalised images (protein white), or half as large
+        ``(N, b, b // 2 + 1, 2)`` float16 of them over b: see :meth:`compact`.
     ctf : CtfParameters
         Of the n particles.
     pixel_size_A : float
@@ -32,6 +38,8 @@ class ParticleSet:
         ``(n,)`` int64 from 0: particles of one group share a noise spectrum. All 0 where it is not given.
     scale : Tensor
         ``(n,)`` grey scale of the particle, relative to the mean. All 1 where it is not given.
+    row : Tensor or None
+        ``(n,)`` int64, which of the N images are those of this set; None where all are, in their order.
     """
 
     transforms: Tensor
@@ -41,6 +49,7 @@ class ParticleSet:
     half: Tensor
     optics_group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     scale: Tensor = field(default_factory=lambda: torch.zeros(0))
+    row: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.optics_group) != len(self.half):
@@ -56,23 +65,40 @@ class ParticleSet:
         return cls(centred_rfft2(images), ctf, pixel_size_A, micrograph, half)
 
     def __len__(self) -> int:
-        return len(self.transforms)
+        return len(self.half)
 
     def __getitem__(self, index: Tensor) -> ParticleSet:
+        rows = torch.arange(len(self), device=self.device) if self.row is None else self.row
         return ParticleSet(
-            self.transforms[index],
+            self.transforms,
             self.ctf[index],
             self.pixel_size_A,
             self.micrograph[index],
             self.half[index],
             self.optics_group[index],
             self.scale[index],
+            rows[index],
         )
+
+    def spectra(self) -> Tensor:
+        """Fetch the transforms of the particles, ``(n, b, b // 2 + 1)`` complex64."""
+        found = self.transforms if self.row is None else self.transforms[self.row]
+        return found if found.is_complex() else torch.view_as_complex(found.float()).mul_(self.box)
+
+    def blocks(self) -> Iterator[ParticleSet]:
+        """Cut the set into parts, each of which fits into memory as complex numbers."""
+        for rows in torch.arange(len(self), device=self.device).split(BLOCK):
+            yield self[rows]
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.transforms.device
 
     @property
     def box(self) -> int:
         """Box of the images, px."""
-        return self.transforms.shape[-2]
+        return self.transforms.shape[1]
 
     @property
     def extent_A(self) -> float:
@@ -86,13 +112,31 @@ class ParticleSet:
         """
         if box == self.box:
             return self
-        transforms = resize_rfft(self.transforms, box, 2) * (box / self.box)
-        return replace(self, transforms=transforms, pixel_size_A=self.extent_A / box)
+        half = not self.transforms.is_complex()
+        return replace(self, transforms=self._stored(box, half), row=None, pixel_size_A=self.extent_A / box)
+
+    def compact(self) -> ParticleSet:
+        """Return the particles with their images in float16, whose rounding is a ten-millionth of the noise power."""
+        return replace(self, transforms=self._stored(self.box, half=True), row=None)
+
+    def _stored(self, box: int, half: bool) -> Tensor:
+        """Images of this set alone, in a box and precision."""
+        shape = (len(self), box, box // 2 + 1)
+        if half:
+            stored = torch.empty((*shape, 2), dtype=torch.float16, device=self.device)
+        else:
+            stored = torch.empty(shape, dtype=torch.complex64, device=self.device)
+        done = 0
+        for part in self.blocks():
+            found = resize_rfft(part.spectra(), box, 2) * (box / self.box)
+            stored[done : done + len(part)] = torch.view_as_real(found / box) if half else found
+            done += len(part)
+        return stored
 
     def to(self, device: torch.device | str) -> ParticleSet:
         """Return the particles on a device."""
         return ParticleSet(
-            self.transforms.to(device),
+            (self.transforms if self.row is None else self.transforms[self.row]).to(device),
             self.ctf.to(device),
             self.pixel_size_A,
             self.micrograph.to(device),

@@ -79,7 +79,7 @@ def prepare(particles: ParticleSet, band: Band, noise: Tensor) -> ScoredImages:
     transfer = band_ctf(particles, band)
     spectrum = noise[..., band.shell]
     weight = transfer / (spectrum[particles.optics_group] if noise.ndim == 2 else spectrum)
-    return ScoredImages(band, band.take(particles.transforms) * weight, transfer * weight)
+    return ScoredImages(band, band.take(particles.spectra()) * weight, transfer * weight)
 
 
 def cross_term(images: ScoredImages, references: Tensor, shifts_px: Tensor) -> Tensor:

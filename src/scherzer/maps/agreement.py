@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scherzer.fourier.shells import fourier_shell_correlation
-from scherzer.maps.fsc import randomise_phases
+from scherzer.maps.fsc import randomised_maps
 
 RANDOMISATIONS = 5  # of the phases, for mean and spread of chance agreement
 
@@ -68,10 +68,10 @@ def agreement_beyond(
         return None
     found = fourier_shell_correlation(first * mask, second * mask)[begin:end].double()
     generator = torch.Generator().manual_seed(seed)
-    draws = []
-    for _ in range(RANDOMISATIONS):
-        pair = (randomise_phases(volume, begin, generator) * mask for volume in (first, second))
-        draws.append(fourier_shell_correlation(*pair)[begin:end].double())
+    randomised = (randomised_maps(volume, begin, generator, RANDOMISATIONS) for volume in (first, second))
+    draws = [
+        fourier_shell_correlation(a * mask, b * mask)[begin:end].double() for a, b in zip(*randomised, strict=True)
+    ]
     chance = torch.stack(draws)
     mean = chance.mean(0)
     # What a shell's few draws vary by is itself uncertain; with the number of pixels in a shell, it falls smoothly.

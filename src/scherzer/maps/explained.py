@@ -77,7 +77,7 @@ def explained_signal(
     particles, half_maps = sampled(particles, half_maps, SAMPLING * particles.extent_A / resolution_A)
     box, extent_A = particles.box, particles.extent_A
     fsc = fsc[: box // 2 + 1].clamp(0, 1).sqrt()
-    device = particles.transforms.device
+    device = particles.device
     inner = extent_A / (COARSEST * diameter_A)
     band = make_band(box, min(extent_A / resolution_A, box / 2 - 1), inner, device)
     noise = image_power(particles)

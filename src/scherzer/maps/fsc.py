@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -60,15 +61,23 @@ def crossing_A(frequency_per_A: Tensor, curve: Tensor, threshold: float) -> floa
 
 def randomise_phases(volume: Tensor, from_shell: int, generator: torch.Generator) -> Tensor:
     """Replace the phases of a ``(b, b, b)`` map by random ones from a shell on."""
+    return next(randomised_maps(volume, from_shell, generator, 1))
+
+
+def randomised_maps(volume: Tensor, from_shell: int, generator: torch.Generator, count: int) -> Iterator[Tensor]:
+    """Yield copies of a ``(b, b, b)`` map, each with other random phases from a shell on."""
     transform = centred_rfftn(volume)
-    noise = torch.randn(volume.shape, generator=generator).to(volume.device)
-    direction = centred_rfftn(noise)
-    direction = direction / direction.abs().clamp(min=1e-12)
     beyond = rfft_radius(volume.shape[-1], 3, volume.device) >= from_shell
-    return centred_irfftn(torch.where(beyond, transform.abs() * direction, transform))
+    amplitude = transform.abs()
+    for _ in range(count):
+        direction = centred_rfftn(torch.randn(volume.shape, generator=generator).to(volume.device))
+        direction = direction * (amplitude / direction.abs().clamp(min=1e-12))
+        yield centred_irfftn(torch.where(beyond, direction, transform))
 
 
-def fsc_curves(first: Tensor, second: Tensor, mask: Tensor, pixel_size_A: float, seed: int = 0) -> FscCurves:
+def fsc_curves(
+    first: Tensor, second: Tensor, mask: Tensor, pixel_size_A: float, seed: int = 0, draws: int = RANDOMISATIONS
+) -> FscCurves:
     """Compare two half-maps.
 
     Parameters
@@ -79,6 +88,8 @@ def fsc_curves(first: Tensor, second: Tensor, mask: Tensor, pixel_size_A: float,
         Of the maps.
     seed : int
         Of the random phases.
+    draws : int
+        So many random phases are averaged over.
 
     References
     ----------
@@ -91,9 +102,8 @@ def fsc_curves(first: Tensor, second: Tensor, mask: Tensor, pixel_size_A: float,
     start = int(falls[0]) + 1 if len(falls) else box // 2
     generator = torch.Generator().manual_seed(seed)
     randomised = torch.zeros_like(masked)
-    for _ in range(RANDOMISATIONS):
-        pair = (randomise_phases(volume, start, generator) * mask for volume in (first, second))
-        randomised += fourier_shell_correlation(*pair) / RANDOMISATIONS
+    for pair in zip(*(randomised_maps(volume, start, generator, draws) for volume in (first, second)), strict=True):
+        randomised += fourier_shell_correlation(pair[0] * mask, pair[1] * mask) / draws
     shells = torch.arange(len(masked), device=masked.device)
     correction = (masked - randomised) / (1 - randomised).clamp(min=1e-6)
     corrected = torch.where(shells >= start + CUT_SHELLS, correction, masked)

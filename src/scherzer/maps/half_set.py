@@ -68,7 +68,7 @@ def insert(
     box : int, optional
         Of the map; the particles' by default. A smaller one of the same extent is enough for a smaller radius.
     """
-    device = particles.transforms.device
+    device = particles.device
     band = make_band(particles.box, radius, device=device)
     box = box or particles.box
     accumulator = SliceAccumulator(SliceGrid(box, min(grid_radius or radius, box / 2 - 1)), device)
@@ -111,7 +111,7 @@ def residuals(particles: ParticleSet, volume: Tensor, noise: Tensor, poses: Pose
         part = particles[rows]
         model = table.slices(poses.rotations[rows], band.kx, band.ky) * band_ctf(part, band)
         model = model * phase_ramp(poses.shift_px[rows] / band.box, band.kx, band.ky)
-        data = band.take(part.transforms)
+        data = band.take(part.spectra())
         weight = 1 / noise[:, band.shell][part.optics_group]
         left = data - model
         power = torch.stack([residual_power(left[part.optics_group == g], band.shell, shells) for g in range(groups)])

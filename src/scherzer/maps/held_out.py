@@ -107,7 +107,7 @@ def held_out(
     seed : int
         Of the scrambled detail.
     """
-    device = particles.transforms.device
+    device = particles.device
     particles, half_maps = sampled(particles, half_maps, SAMPLING * particles.extent_A / resolution_A)
     fsc = fsc[: particles.box // 2 + 1].clamp(0, 1)
     band = make_band(particles.box, min(particles.extent_A / resolution_A, particles.box / 2 - 1), device=device)

@@ -75,5 +75,12 @@ def _dense(volume: Tensor, pixel_size_A: float, diameter_A: float, lowpass_A: fl
 
 
 def _softened(core: NDArray[np.bool_], dilate_A: float, edge_A: float, pixel_size_A: float) -> Tensor:
-    distance = torch.from_numpy(ndimage.distance_transform_edt(~core)) * pixel_size_A
-    return cosine_edge(distance, dilate_A, dilate_A + edge_A).float()
+    reach_A = dilate_A + edge_A
+    margin = int(reach_A / pixel_size_A) + 1
+    # Distances are dear: they are taken only where they count.
+    found = ndimage.find_objects(core.astype(np.uint8))
+    near = tuple(slice(max(0, part.start - margin), part.stop + margin) for part in (found[0] if found else ()))
+    distance = torch.from_numpy(ndimage.distance_transform_edt(~core[near])) * pixel_size_A
+    mask = torch.zeros(core.shape)
+    mask[near] = cosine_edge(distance, dilate_A, reach_A).float()
+    return mask

@@ -84,7 +84,7 @@ def solve(symmetrised: SymmetricSums, fsc: Tensor | None = None) -> Tensor:
     """
     grid, sums = symmetrised.grid, symmetrised.sums
     weight = sums[..., 2]
-    radius = grid.frequencies(sums.device).norm(dim=-1)
+    radius = grid.radii(sums.device)
     inside = radius <= grid.radius
     shell = torch.where(inside, torch.round(radius).long(), grid.box // 2 + 1)
     counts = torch.bincount(shell.flatten(), minlength=grid.box // 2 + 2)

@@ -33,6 +33,7 @@ REACH_SHELLS = 6  # maps are compared this far beyond the band, where no alignme
 BEYOND_START = 3.5
 SEARCH_FINEST_A = 10.0  # exhaustive search uses no finer detail: it finds the right hill, local steps its top
 LATER_SHIFT_STEPS = 1.0  # after the first round shifts are searched one step around the last position
+ROUND_DRAWS = 2  # of random phases for the FSC of a round; the last one takes more
 SAMPLING = 2.2  # pixels per finest detail; 2 would put it on Nyquist
 SCALE_SPREAD = 0.1  # expected spread of grey scale from micrograph to micrograph
 
@@ -124,7 +125,7 @@ def make_task(particles: ParticleSet, symmetry: str, diameter_A: float, settings
     ValueError
         If the symmetry is unknown or a half-set is empty.
     """
-    group = point_group(symmetry).to(particles.transforms.device)
+    group = point_group(symmetry).to(particles.device)
     rows = [torch.nonzero(particles.half == number)[:, 0] for number in (1, 2)]
     if any(len(part) == 0 for part in rows):
         raise ValueError("one of the two half-sets is empty: particles from at least two micrographs are needed")
@@ -188,7 +189,7 @@ def next_state(task: Task, state: State, number: int) -> State:
         raw[1] = solve(sums[1])
     pixel_size_A = task.extent_A / box
     mask = solvent_mask((raw[0] + raw[1]) / 2 * sphere, pixel_size_A, task.diameter_A, state.reached_A)
-    curves = fsc_curves(raw[0], raw[1], mask, pixel_size_A, task.settings.seed)
+    curves = fsc_curves(raw[0], raw[1], mask, pixel_size_A, task.settings.seed, ROUND_DRAWS)
     compared = slice(int(reach))
     start_A = task.settings.start_resolution_A
     reached_A = crossing_A(curves.frequency_per_A[compared], curves.corrected[compared].cpu(), 0.143) or start_A

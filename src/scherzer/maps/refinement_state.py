@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ def key_of(task: Task, start: Tensor, start_pixel_size_A: float) -> str:
     return digest.hexdigest()
 
 
-def _tensors(part: ParticleSet) -> list[Tensor]:
+def _tensors(part: ParticleSet) -> Iterator[Tensor]:
+    yield from (block.spectra()[:, :2] for block in part.blocks())
     ctf = [getattr(part.ctf, field.name) for field in fields(part.ctf)]
-    plain = [value for value in ctf if isinstance(value, Tensor)]
-    return [part.transforms[:, :2], *plain, part.micrograph, part.optics_group, part.scale]
+    yield from (value for value in ctf if isinstance(value, Tensor))
+    yield from (part.micrograph, part.optics_group, part.scale)
 
 
 def save_state(path: Path, key: str, state: State, history: list[float | None]) -> None:

@@ -25,7 +25,7 @@ FIRST_SHARE = 0.1  # of the images' power that the first guess gives the particl
 def sample_of(particles: ParticleSet) -> ParticleSet:
     """Return as many of the particles, evenly spread, as the grey scale needs."""
     step = max(1, len(particles) // SAMPLE)
-    return particles[torch.arange(0, len(particles), step, device=particles.transforms.device)]
+    return particles[torch.arange(0, len(particles), step, device=particles.device)]
 
 
 def scaled_start(

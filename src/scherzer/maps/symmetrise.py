@@ -31,17 +31,29 @@ def symmetrise_sums(sums: Tensor, grid: SliceGrid, group: Tensor) -> Tensor:
     Tensor
         ``(z, y, x, 3)``, zero beyond the grid's radius.
     """
-    table = sums.reshape(-1, 3)
-    points = grid.frequencies(sums.device).reshape(-1, 3)
-    inside = torch.nonzero((points.norm(dim=1) <= grid.radius) & (points[:, 0] >= 0))[:, 0]
-    points = points[inside]
-    table = _only(table, inside, grid, table[inside])
+    half = grid.radii(sums.device)[:, :, 1:] <= grid.radius
+    points = (torch.nonzero(half).T.flip(0) - _origin(grid, sums.device)).int()
+    inside = _place(points, grid)
+    rows = sums.reshape(-1, 3)[inside]
+    table = _filled(torch.zeros_like(sums), inside, rows)
     for mates in coset_steps(group):
-        total = table[inside]
-        for operator in mates.to(table):
-            total = total + _moved(table, points, grid, operator)
-        table = _only(table, inside, grid, total)
-    return table.reshape(sums.shape)
+        for operator in mates.to(sums):
+            rows += _moved(table, points, grid, operator)
+        table = _filled(table, inside, rows)
+    return table
+
+
+def _origin(grid: SliceGrid, device: torch.device) -> Tensor:
+    """Where frequency 0 lies among those with x >= 0: x, y, z, ``(3, 1)``."""
+    return torch.tensor([[0], [grid.extent], [grid.extent]], device=device)
+
+
+def _place(points: Tensor, grid: SliceGrid) -> Tensor:
+    """Rows of the table of ``(3, p)`` whole points, in px of the padded box; of the opposite points where x < 0."""
+    _, ny, nx = grid.shape
+    x, y, z = points
+    offset = (z * ny + y) * nx + x
+    return torch.where(x < 0, -offset, offset) + (grid.extent * (ny + 1) * nx + 1)
 
 
 def coset_steps(group: Tensor) -> list[Tensor]:
@@ -96,27 +108,24 @@ def _closure(generators: list[Tensor]) -> list[Tensor]:
 
 def _moved(table: Tensor, points: Tensor, grid: SliceGrid, operator: Tensor) -> Tensor:
     """Rows of the table at moved points, ``(p, 3)``."""
-    sign = table.new_tensor(MIRROR)
-    moved = points @ operator.T
-    if not torch.equal(operator, operator.round()):
-        index, weight, mirrored = grid.corners(moved)
+    table = table.reshape(-1, 3)
+    if torch.equal(operator, operator.round()):
+        source = operator.abs().argmax(1)
+        sign = operator.sum(1).int()
+        moved = torch.stack([points[source[axis]] * sign[axis] for axis in range(3)])
+        rows, mirrored = table.index_select(0, _place(moved, grid)), moved[0] < 0
+    else:
+        index, weight, mirrored = grid.corners((operator @ (points / PADDING)).T)
         rows = weighted_rows(table, index, weight)
-        return torch.where(mirrored[:, None], rows * sign, rows)
-    _, ny, nx = grid.shape
-    whole = torch.round(moved * PADDING).int()
-    mirrored = whole[:, 0] < 0
-    whole = torch.where(mirrored[:, None], -whole, whole)
-    rows = table[(whole[:, 2] + grid.extent) * (ny * nx) + (whole[:, 1] + grid.extent) * nx + whole[:, 0] + 1]
-    return torch.where(mirrored[:, None], rows * sign, rows)
+    rows[:, 1] *= torch.where(mirrored, -1.0, 1.0)
+    return rows
 
 
-def _only(table: Tensor, inside: Tensor, grid: SliceGrid, rows: Tensor) -> Tensor:
-    """Return a table that holds only these rows, with its margin at x = -1 filled."""
-    result = torch.zeros_like(table)
-    result[inside] = rows
-    cube = result.reshape(*grid.shape, 3)
-    cube[:, :, 0] = cube[:, :, 2].flip(0, 1) * table.new_tensor(MIRROR)
-    return result
+def _filled(table: Tensor, inside: Tensor, rows: Tensor) -> Tensor:
+    """Lay rows into a table of the grid, its margin at x = -1 with them."""
+    table.reshape(-1, 3).index_copy_(0, inside.long(), rows)
+    table[:, :, 0] = table[:, :, 2].flip(0, 1) * table.new_tensor(MIRROR)
+    return table
 
 
 def symmetrise_volume(volume: Tensor, group: Tensor) -> Tensor:

@@ -50,6 +50,6 @@ def unexplained_power(
         part = particles[rows]
         model = references[part.half - 1, assignment.classes[rows, 0], assignment.angles[rows, 0], : len(band)]
         ramp = phase_ramp(assignment.shift_px[rows, 0] / band.box, band.kx, band.ky)
-        residual = (band.take(part.transforms) - band_ctf(part, band) * ramp * model) / noise[band.shell].sqrt()
+        residual = (band.take(part.spectra()) - band_ctf(part, band) * ramp * model) / noise[band.shell].sqrt()
         found.append((centred_irfft2(band.put(residual * band.box)) * mask).square().sum((-2, -1)))
     return torch.cat(found)

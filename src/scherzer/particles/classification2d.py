@@ -297,7 +297,7 @@ def _residual_noise(
         model = references[part.half - 1, assignment.classes[rows, 0], assignment.angles[rows, 0]]
         explained = assignment.weight[rows].sum(1, keepdim=True)  # nothing is explained where there is no particle
         ramp = phase_ramp(assignment.shift_px[rows, 0] / band.box, band.kx, band.ky)
-        residual = band.take(part.transforms) - explained * band_ctf(part, band) * ramp * model
+        residual = band.take(part.spectra()) - explained * band_ctf(part, band) * ramp * model
         measured += residual_power(residual, band.shell, len(noise))
     return merge_noise(measured, noise)
 

@@ -26,14 +26,14 @@ DIAMETER_A = 92.0
 
 def images_in(star: Path, **more: Any) -> tuple[torch.Tensor, tuple[str, ...]]:
     particles, notes = load(particle_input(star, "D2", DIAMETER_A, **more))
-    return centred_irfft2(particles.transforms), notes
+    return centred_irfft2(particles.spectra()), notes
 
 
 def test_particles_load_in_their_order_with_the_optics_of_their_group(project: Project) -> None:
     order = np.random.default_rng(1).permutation(len(project.table))
     star = project.rewrite("mixed.star", project.table.rows.iloc[order])
     particles, notes = load(particle_input(star, "D2", DIAMETER_A))
-    assert torch.allclose(centred_irfft2(particles.transforms), project.images[torch.from_numpy(order)], atol=1e-4)
+    assert torch.allclose(centred_irfft2(particles.spectra()), project.images[torch.from_numpy(order)], atol=3e-3)
     kV = torch.tensor([300.0, 200.0])[torch.from_numpy(project.table.rows["rlnOpticsGroup"].to_numpy()[order] - 1)]
     assert torch.allclose(particles.ctf.wavelength_A, electron_wavelength_A(kV))
     assert len(particles.micrograph.unique()) == 16
@@ -65,7 +65,7 @@ def test_without_micrograph_names_a_stack_is_one(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "scale", "tolerance"), [(np.float32, 1.0, 1e-4), (np.float16, 1.0, 2e-3), (np.int16, 1000.0, 2e-2)]
+    ("dtype", "scale", "tolerance"), [(np.float32, 1.0, 3e-3), (np.float16, 1.0, 4e-3), (np.int16, 1000.0, 2e-2)]
 )
 def test_every_stored_type_gives_the_same_images(
     project: Project, tmp_path: Path, dtype: type, scale: float, tolerance: float
@@ -95,7 +95,7 @@ def test_the_size_of_blocks_changes_nothing(project: Project, tmp_path: Path, mo
     whole = images_in(star)[0]
     monkeypatch.setattr(particle_sets, "BLOCK", 7)
     assert torch.equal(images_in(star)[0], whole)
-    assert torch.allclose(whole, project.images[torch.from_numpy(order)], atol=1e-4)
+    assert torch.allclose(whole, project.images[torch.from_numpy(order)], atol=3e-3)
 
 
 def test_larger_images_are_cropped_to_the_box_asked_for(project: Project) -> None:
@@ -103,7 +103,7 @@ def test_larger_images_are_cropped_to_the_box_asked_for(project: Project) -> Non
     whole, small = load(given)[0], load(given, 24)[0]
     assert small.box == 24
     assert small.pixel_size_A == pytest.approx(6.0)
-    assert torch.allclose(small.transforms, whole.resized(24).transforms)
+    assert torch.allclose(small.spectra(), whole.resized(24).spectra(), atol=0.05)
 
 
 def test_dark_protein_is_told_and_can_be_inverted(project: Project, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_dark_protein_is_told_and_can_be_inverted(project: Project, tmp_path: Pa
     assert "protein looks dark" in images_in(star)[1][-1]
     inverted, notes = images_in(star, invert=True)
     assert not any("protein looks" in note for note in notes)
-    assert torch.allclose(inverted, project.images, atol=1e-4)
+    assert torch.allclose(inverted, project.images, atol=3e-3)
     assert "protein looks white already" in images_in(project.star, invert=True)[1][-1]
 
 

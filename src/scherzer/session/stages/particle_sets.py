@@ -26,15 +26,15 @@ Prepare = Callable[[Tensor], Tensor]
 Indices = NDArray[np.int64]
 
 
-def load_particles(session: Session, table: StarTable) -> ParticleSet:
-    """Load every particle of a session's table, in its order.
+def load_particles(session: Session, table: StarTable, box: int | None = None) -> ParticleSet:
+    """Load every particle of a session's table, in its order, see :func:`read_particles`.
 
     Raises
     ------
     BadInput
         If a stack cannot be read.
     """
-    return read_particles(table, session.absolute)
+    return read_particles(table, session.absolute, box=box)
 
 
 def read_particles(
@@ -47,7 +47,7 @@ def read_particles(
 ) -> ParticleSet:
     """Read every particle of a table, in its order.
 
-    Images are read and transformed in blocks, so that one copy of the transforms is all that is held.
+    Images are read and transformed in blocks, so that one copy of the transforms in float16 is all that is held.
 
     Parameters
     ----------
@@ -85,14 +85,21 @@ def read_particles(
         at = torch.from_numpy(places)
         block = ParticleSet.from_images(
             prepare(images) if prepare else images, parameters[at], pixel_size_A, member[at], half[at]
-        ).resized(min(side, box or side))
+        )
+        block = block.resized(min(side, box or side)).compact()
         if result is None:
-            empty = torch.empty((len(rows), *block.transforms.shape[1:]), dtype=torch.complex64)
+            empty = torch.empty((len(rows), *block.transforms.shape[1:]), dtype=torch.float16)
             result = ParticleSet(empty, parameters, block.pixel_size_A, member, half, optics_group)
         result.transforms[at] = block.transforms
     if result is None:
         raise BadInput("particles", "the table is empty", "give at least one particle")
     return result
+
+
+def extent_A(table: StarTable) -> float:
+    """Return the side of a table's images, A."""
+    optics = table.optics.iloc[0]
+    return int(optics["rlnImageSize"]) * float(optics["rlnImagePixelSize"])
 
 
 def image_blocks(names: pd.Series[Any], locate: Locate) -> Iterator[tuple[Path, Indices, Indices]]:

@@ -7,6 +7,7 @@ import numpy as np
 from scherzer.formats.star import StarTable
 from scherzer.geometry.rotations import to_euler
 from scherzer.maps.refinement import Refinement
+from scherzer.maps.refinement_round import working_box
 from scherzer.session.acquisition import stated
 from scherzer.session.complete import begin, complete, is_complete, key_of_stage
 from scherzer.session.folder import Session
@@ -15,7 +16,7 @@ from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.class2d import kept_particles
 from scherzer.session.stages.context import Context, Progress, StageOutcome
 from scherzer.session.stages.map_files import MAP_FILES
-from scherzer.session.stages.particle_sets import load_particles
+from scherzer.session.stages.particle_sets import extent_A, load_particles
 from scherzer.session.stages.refined import NUMBERS_FILE, read_numbers
 from scherzer.session.stages.refinement_run import Task, refine_to_folder
 from scherzer.session.stages.start_maps import StartMap, start_maps
@@ -62,7 +63,8 @@ def _refine_from(
     """Refine from one start and write what came of it."""
     task = Task(start, settings.acquisition.symmetry, stated(settings.acquisition, "diameter_A"), settings.refine)
     folder = session.stage(STAGE) / start.name
-    refined, _ = refine_to_folder(load_particles(session, kept), task, session, folder, progress)
+    particles = load_particles(session, kept, working_box(extent_A(kept), settings.refine))
+    refined, _ = refine_to_folder(particles, task, session, folder, progress)
     if is_main:
         session.write(STAGE, with_poses(kept, refined))
 

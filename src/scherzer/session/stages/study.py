@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scherzer.formats.atomic import write_text
 from scherzer.formats.mrc import read_mrc
 from scherzer.geometry.point_groups import point_group
+from scherzer.maps.refinement_round import working_box
 from scherzer.session.acquisition import stated
 from scherzer.session.complete import begin, complete, has_run, is_complete, key_of_stage
 from scherzer.session.folder import Session
@@ -28,7 +29,7 @@ from scherzer.session.stages.class2d import retained_facts
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.import_ import SOURCES_FILE
 from scherzer.session.stages.map_files import MAP_FILES
-from scherzer.session.stages.particle_sets import load_particles
+from scherzer.session.stages.particle_sets import extent_A, load_particles
 from scherzer.session.stages.refined import NUMBERS_FILE, read_numbers
 from scherzer.session.stages.start_maps import StartMap, start_maps
 from scherzer.session.stages.subset_refiner import RefinementCache, SubsetRefiner
@@ -122,8 +123,9 @@ def refiner_of(
     mask = None
     if starts:
         mask = torch.from_numpy(read_mrc(session.stage("refine") / starts[0].name / MAP_FILES["mask"]).data)
+    table = session.read("extract", "particles")
     return SubsetRefiner(
-        particles=load_particles(session, session.read("extract", "particles")),
+        particles=load_particles(session, table, working_box(extent_A(table), settings.refine)),
         start=start,
         start_pixel_size_A=voxel_A,
         mask=mask,

@@ -11,7 +11,7 @@ from pathlib import Path
 from scherzer.formats.errors import BadInput
 from scherzer.formats.star import write_star
 from scherzer.maps.abinitio import reconstruct_ab_initio
-from scherzer.maps.refinement import working_box
+from scherzer.maps.refinement_round import working_box
 from scherzer.maps.settings import AbInitioSettings, RefineSettings
 from scherzer.session.checks import check_map
 from scherzer.session.keys import fingerprint

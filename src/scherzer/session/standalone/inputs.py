@@ -12,7 +12,7 @@ from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.session.acquisition import Acquisition, check_ranges, stated
 from scherzer.session.checks import checked_symmetry
 from scherzer.session.keys import fingerprint
-from scherzer.session.stages.particle_sets import Locate, read_particles
+from scherzer.session.stages.particle_sets import Locate, extent_A, read_particles
 from scherzer.session.standalone.half_sets import Grouping, grouping_of
 from scherzer.session.standalone.images import look_at, preparation
 from scherzer.session.standalone.particle_table import ignored_labels, read_particle_table
@@ -62,7 +62,7 @@ class ParticleInput:
     @property
     def extent_A(self) -> float:
         """Side of the images, A."""
-        return int(self.table.optics["rlnImageSize"].iloc[0]) * self.pixel_size_A
+        return extent_A(self.table)
 
     def described(self) -> dict[str, object]:
         """Return what tells this input from another."""
