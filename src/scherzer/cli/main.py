@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from scherzer import __version__
+from scherzer.cli.contrast import contrast
 from scherzer.cli.demo import demo
 from scherzer.cli.import_ import import_
 from scherzer.cli.report import report
@@ -14,8 +16,19 @@ from scherzer.cli.run import run
 from scherzer.cli.simulate import simulate
 from scherzer.cli.stages import STAGES
 
+
+class _InOrder(TyperGroup):
+    """Commands in the order of the work; typer lists those with commands of their own last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = [name for name in super().list_commands(ctx) if name != "contrast"]
+        names.insert(names.index("ctf") + 1, "contrast")
+        return names
+
+
 app = typer.Typer(
     name="scherzer",
+    cls=_InOrder,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -27,6 +40,7 @@ app.command("simulate")(simulate)
 app.command("import")(import_)
 for stage in STAGES:
     app.command(stage.__name__)(stage)
+app.add_typer(contrast, name="contrast")
 app.command("report")(report)
 
 

@@ -36,18 +36,10 @@ def motion(
     _run("motion", session, stated, workers)
 
 
-def contrast(session: options.SessionFolder, workers: options.Workers = None) -> None:
-    """Sort micrographs by contrast; reject those beyond use.
-
-    Example: scherzer contrast apo
-    """
-    _run("contrast", session, {}, workers)
-
-
 def pick(session: options.SessionFolder, diameter: options.Diameter = None, workers: options.Workers = None) -> None:
-    """Pick particles of a diameter in A.
+    """Pick particles of a given or measured diameter.
 
-    Example: scherzer pick apo --diameter 130
+    Example: scherzer pick apo; scherzer pick apo --diameter 130
     """
     _run("pick", session, {"diameter_A": diameter}, workers)
 
@@ -68,7 +60,7 @@ def study(session: options.SessionFolder) -> None:
     _run("study", session, {}, 1)
 
 
-STAGES = (motion, ctf, contrast, pick, extract, class2d, abinitio, refine, study)
+STAGES = (motion, ctf, pick, extract, class2d, abinitio, refine, study)
 
 
 def _run(stage: str, root: Path, stated: Mapping[str, Any], workers: int | None) -> None:

@@ -15,6 +15,7 @@ from scherzer.formats.atomic import write_text
 from scherzer.formats.settings_yaml import plain, read_mapping, settings_from
 from scherzer.maps.settings import AbInitioSettings, RefineSettings
 from scherzer.micrographs.condition import ConditionSettings
+from scherzer.micrographs.contrast.settings import ContrastSettings
 from scherzer.micrographs.ctf_fit import CtfSettings
 from scherzer.micrographs.ice_thickness import ThicknessSettings
 from scherzer.micrographs.motion import MotionSettings
@@ -54,6 +55,7 @@ class SessionSettings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
     ctf: CtfSettings = field(default_factory=CtfSettings)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
     condition: ConditionSettings = field(default_factory=ConditionSettings)
     ice_thickness: ThicknessSettings = field(default_factory=ThicknessSettings)
     pick: PickSettings = field(default_factory=PickSettings)
@@ -104,12 +106,14 @@ def with_stated(settings: SessionSettings, stated: Mapping[str, Any]) -> Session
     settings : SessionSettings
         As read from the session.
     stated : mapping
-        Fields of `Acquisition`; None is "not stated".
+        Fields of `Acquisition`, and ``contrast_weights``; None is "not stated".
     """
     given = {name: value for name, value in stated.items() if value is not None}
-    for name in ("gain", "defects", "initial_map"):
+    for name in ("gain", "defects", "initial_map", "contrast_weights"):
         if name in given:
             given[name] = str(Path(given[name]).expanduser().absolute())
+    weights = given.pop("contrast_weights", settings.contrast.weights)
+    settings = replace(settings, contrast=ContrastSettings(weights))
     acquisition = replace(settings.acquisition, **given)
     check_ranges(acquisition)
     return replace(settings, acquisition=acquisition)

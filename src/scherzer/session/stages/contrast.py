@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from scherzer.micrographs.condition import ConditionSettings, judge
 from scherzer.micrographs.contrast.classifier import ContrastClass, ContrastClassifier
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements
+from scherzer.micrographs.contrast.settings import SHIPPED, sha256_of
 from scherzer.physics.optics import Optics, optics_of_groups
 from scherzer.session.complete import begin, complete, is_complete
 from scherzer.session.folder import Session
@@ -29,17 +30,24 @@ _KNOWN_BEFORE = ("fit_resolution_A", "directional_loss")
 
 @dataclass(frozen=True)
 class ContrastTask:
-    """What the judgement of one micrograph depends on besides its image and CTF."""
+    """What the judgement of one micrograph depends on besides its image and CTF.
+
+    The weights are told from others by their bytes; where the shipped ones lie is no part of a result's key.
+    """
 
     optics: dict[int, Optics]
     condition: ConditionSettings
+    weights: str | None
+    weights_sha256: str
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
     """Measure, classify and judge every accepted micrograph, then compare how much their ice lets through."""
     table = session.read("ctf")
     optics = optics_of_groups(table.optics)
-    task = ContrastTask(optics, settings.condition)
+    weights = settings.contrast.weights
+    classifier_of(weights)  # says what is wrong with them before the work begins
+    task = ContrastTask(optics, settings.condition, weights, sha256_of(_file(weights)))
     results = run_items(session.stage(STAGE), look, jobs_of(session, table), task, context.workers, context.progress)
     joined = with_results(table, results)
     dose = settings.acquisition.dose_per_frame_e_per_A2
@@ -56,7 +64,7 @@ def look(job: Job, folder: Path, task: ContrastTask) -> Done:
     name = job.row.get("rlnMicrographNameNoDW") or job.row["rlnMicrographName"]
     image = read_micrograph(absolute_file(folder, name))
     numbers = ctf_numbers(job.row)
-    found = _classifier().classify(image, task.optics[int(job.row["rlnOpticsGroup"])], numbers)
+    found = classifier_of(task.weights).classify(image, task.optics[int(job.row["rlnOpticsGroup"])], numbers)
     verdict = judge(found.measurements, numbers, job.row.get("rlnAccumMotionTotal"), task.condition)
     columns = {
         **contrast_columns(found),
@@ -107,7 +115,11 @@ def measurement_columns(found: Measurements) -> Row:
     }
 
 
-@cache
-def _classifier() -> ContrastClassifier:
-    """Load the weights once a process."""
-    return ContrastClassifier.load()
+@lru_cache(maxsize=1)
+def classifier_of(weights: str | None) -> ContrastClassifier:
+    """Load weights, the shipped ones when None, once a process."""
+    return ContrastClassifier.load(_file(weights))
+
+
+def _file(weights: str | None) -> Path:
+    return SHIPPED if weights is None else Path(weights)
