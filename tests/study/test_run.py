@@ -40,6 +40,21 @@ def test_a_clear_good_grid_is_collected_at_the_better_groups_defocus():
     assert len(messages) == result.refinements + 1
 
 
+@pytest.mark.parametrize(("verdict", "rule"), [("no structure", "not yet"), ("not certain", "not certain")])
+def test_a_map_that_is_not_certain_is_never_collected(verdict: str, rule: str):
+    world = make_world(WorldSettings({"good": GOOD, "moderate": MODERATE}, strength=4e-4), 3)
+    everything = set(np.flatnonzero(world.selected).tolist())
+
+    def refiner(indices: np.ndarray) -> RefinedSubset:
+        found = world.refiner(indices)
+        judged = {"verdict": verdict, "sentence": f"{verdict}: 3 half-maps disagree"}
+        return replace(found, structure=judged) if set(indices.tolist()) == everything else found
+
+    found = run_study(world.micrographs, world.picked, world.selected, refiner, CONTEXT).verdict
+    assert (found.decision, found.rule) == ("cannot_tell", rule)
+    assert "3 half-maps disagree" in found.sentence
+
+
 def test_results_are_json_with_every_experiment_and_lineage():
     world = make_world(WorldSettings({"good": GOOD, "moderate": MODERATE, "bad": GroupWorld(9, 60, -1.5, kept=0.4)}), 3)
     result = study(world)

@@ -50,6 +50,7 @@ COMPARED = replace(
 )
 
 NO_SIGNAL = Unknown("not clearly finer than the start map", 19.5)
+WHY = "the half-maps do not agree beyond 14.0 A"
 NO_NEED = Need(Unknown("no ladder"), None)
 
 CASES = [
@@ -62,6 +63,13 @@ CASES = [
     ("no structure", "stop", replace(curated(selected=6000, picked=9000), resolution=NO_SIGNAL, need=NO_NEED)),
     ("not yet", "cannot_tell", replace(SOUND, resolution=NO_SIGNAL, need=NO_NEED)),
     ("not yet", "cannot_tell", replace(SOUND, resolution=Unknown("none"), need=NO_NEED)),
+    (
+        "no structure",
+        "stop",
+        replace(curated(selected=6000, picked=9000), structure="no structure", structure_reason=WHY),
+    ),
+    ("not yet", "cannot_tell", replace(SOUND, structure="no structure", structure_reason=WHY)),
+    ("not certain", "cannot_tell", replace(SOUND, structure="not certain", structure_reason=WHY)),
     ("out of reach", "improve", replace(SOUND, need=Need(Unknown("far"), 9000.0))),
     ("need known", "collect", SOUND),
     ("need known", "collect", replace(SOUND, resolution=Interval(3.8, 3.7, 3.9, "m"), need=NO_NEED)),
@@ -87,6 +95,24 @@ def test_rule(rule: str, decision: str, evidence: Evidence):
 
 def test_every_rule_is_tested():
     assert {case[0] for case in CASES} == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("structure", ["no structure", "not certain"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_without_a_certain_structure_nothing_is_collected(structure: str, case: tuple[str, str, Evidence]):
+    """Whatever the resolution and the need are; a verdict that rests on the map says why."""
+    verdict = decide(replace(case[2], structure=structure, structure_reason=WHY))
+    assert verdict.decision != "collect"
+    assert verdict.underfocus.low_um is None
+    assert any(WHY in line for line in verdict.reasons)
+    if verdict.rule in ("no structure", "not yet", "not certain") and structure == "no structure":
+        assert WHY in verdict.sentence
+
+
+def test_a_structure_is_a_reason_and_changes_no_decision():
+    verdict = decide(replace(SOUND, structure="structure", structure_reason=WHY))
+    assert verdict.decision == "collect"
+    assert f"Structure: {WHY}." in verdict.reasons
 
 
 def test_rejections_for_ice_lead_to_thinner_ice():

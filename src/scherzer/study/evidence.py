@@ -64,13 +64,19 @@ class Curation:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything the rules of the verdict may look at."""
+    """Everything the rules of the verdict may look at.
+
+    ``structure`` is what the refinement of all selected particles was judged to show, "structure", "no structure" or
+    "not certain", with its reason; None where it was not judged.
+    """
 
     curation: Curation
     symmetry_order: int
     start_resolution_A: float
     target_resolution_A: float
     resolution: Estimate = field(default_factory=lambda: Unknown("nothing was refined"))
+    structure: str | None = None
+    structure_reason: str = ""
     nyquist_A: float | None = None
     at_nyquist: bool = False
     need: Need = field(default_factory=lambda: Need(Unknown("nothing was refined"), None))

@@ -246,12 +246,15 @@ def run_study(
         nyquist = nyquist_A(everything.refined)
         need = micrographs_needed(ladder, settings.target_resolution_A, counts, nyquist, confidence)
 
+    judged = everything.refined.structure if everything is not None else None
     evidence = Evidence(
         curation=curation_of(micrographs, int(np.sum(grid.particle_micrograph >= 0)), int(grid.selected.sum())),
         symmetry_order=context.symmetry_order,
         start_resolution_A=context.start_resolution_A,
         target_resolution_A=settings.target_resolution_A,
         resolution=everything.resolution if everything is not None else Unknown("too few particles to refine"),
+        structure=None if judged is None else str(judged["verdict"]),
+        structure_reason="" if judged is None else str(judged["sentence"]).partition(": ")[2],
         nyquist_A=nyquist_A(everything.refined) if everything is not None else None,
         at_nyquist=at_nyquist(everything.refined) if everything is not None else False,
         need=need,

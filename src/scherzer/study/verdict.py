@@ -7,8 +7,10 @@
 | nothing classifies | 2,000 picks or more, under 2 % kept, CTF fits fine                  | stop         |
 | too few            | fewer than 5 accepted micrographs or 200 selected particles         | cannot_tell  |
 | poor CTF fits      | median CTF fit resolution worse than 10 A                           | improve      |
-| no structure       | map no better than the start, 5,000 particles, 20,000 asym. units   | stop         |
-| not yet            | map no better than the start, fewer than that                       | cannot_tell  |
+| no structure       | no structure or map no better than the start, of 5,000 particles    | stop         |
+|                    | and 20,000 asymmetric units                                         |              |
+| not yet            | the same of fewer                                                   | cannot_tell  |
+| not certain        | not certain that the map shows a structure                          | cannot_tell  |
 | out of reach       | surely more than 5,000 micrographs for the wanted resolution        | improve      |
 | need known         | micrographs for the wanted resolution known, or it is reached       | collect      |
 | helices            | map at 10 A or better, need unknown                                 | collect      |
@@ -106,9 +108,15 @@ def _hardly_any_kept(e: Evidence) -> bool:
     return e.curation.picked >= MANY_PICKS and e.curation.selected < HARDLY_ANY_KEPT * e.curation.picked
 
 
-def _no_better_than_start(e: Evidence) -> bool:
+def _nothing_seen(e: Evidence) -> bool:
     value = e.resolution.value
-    return value is None or value > e.start_resolution_A / FINER_THAN_START
+    return e.structure == "no structure" or value is None or value > e.start_resolution_A / FINER_THAN_START
+
+
+def _why_nothing(e: Evidence) -> str:
+    if e.structure == "no structure":
+        return f"show no structure: {e.structure_reason}"
+    return f"give a map no better than its {e.start_resolution_A:.0f} A start"
 
 
 def _enough_to_see(e: Evidence) -> bool:
@@ -166,20 +174,26 @@ RULES = (
     Rule(
         "no structure",
         "stop",
-        lambda e: _no_better_than_start(e) and _enough_to_see(e),
+        lambda e: _nothing_seen(e) and _enough_to_see(e),
         lambda e: (
-            f"Stop: {e.curation.selected} particles ({e.asymmetric_units} asymmetric units) give a map no better than "
-            f"its {e.start_resolution_A:.0f} A start; a sound specimen would have passed it by now."
+            f"Stop: {e.curation.selected} particles ({e.asymmetric_units} asymmetric units) {_why_nothing(e)}; "
+            "a sound specimen would have passed that by now."
         ),
     ),
     Rule(
         "not yet",
         "cannot_tell",
-        _no_better_than_start,
+        _nothing_seen,
         lambda e: (
-            f"Cannot tell: {e.curation.selected} particles give a map no better than its {e.start_resolution_A:.0f} A "
-            "start, and they are too few to say whether more would."
+            f"Cannot tell: {e.curation.selected} particles {_why_nothing(e)}; they are too few to say whether more "
+            "would pass that."
         ),
+    ),
+    Rule(
+        "not certain",
+        "cannot_tell",
+        lambda e: e.structure == "not certain",
+        lambda e: f"Cannot tell whether the map of {e.curation.selected} particles is right: {e.structure_reason}.",
     ),
     Rule(
         "out of reach",

@@ -71,6 +71,8 @@ def reasons(evidence: Evidence) -> tuple[str, ...]:
         lines.append(f"CTF fits reach {c.ctf_fit_resolution_A:.1f} A (median).")
     start = f"the start map was low-passed to {evidence.start_resolution_A:.0f} A"
     lines.append(f"{_capital(resolution_words(evidence))}; {start}.")
+    if evidence.structure is not None:
+        lines.append(f"{_capital(evidence.structure)}: {evidence.structure_reason}.")
     lines.append(f"{_capital(needed_words(evidence))}.")
     for label, differences in (
         ("equal particles", evidence.equal_particles),
@@ -113,6 +115,7 @@ def next_steps(evidence: Evidence, rule: str, single_setting: bool) -> tuple[str
         "poor CTF fits": REMEDIES["ice"],
         "no structure": "Check the specimen and the start map; another grid of this preparation is unlikely to help.",
         "not yet": _more_micrographs(evidence),
+        "not certain": "Check the point group and the start map: refine in C1, and from a map made ab initio.",
         "out of reach": "Try thinner ice, another buffer or a stricter selection; more of the same pays little.",
         "otherwise": _more_micrographs(evidence),
     }
