@@ -11,6 +11,7 @@ from torch import Tensor
 from scherzer.fourier.crop import resize_rfft
 from scherzer.fourier.grids import centred_rfft2
 from scherzer.physics.ctf import CtfParameters
+from scherzer.physics.premultiplied import whitening
 
 BLOCK = 512  # images read, or converted, at a time
 
@@ -40,6 +41,9 @@ class ParticleSet:
         ``(n,)`` grey scale of the particle, relative to the mean. All 1 where it is not given.
     row : Tensor or None
         ``(n,)`` int64, which of the N images are those of this set; None where all are, in their order.
+    premultiplied : bool
+        The images had been multiplied by their CTF; their transforms are whitened, see
+        :mod:`scherzer.physics.premultiplied`.
     """
 
     transforms: Tensor
@@ -50,6 +54,7 @@ class ParticleSet:
     optics_group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     scale: Tensor = field(default_factory=lambda: torch.zeros(0))
     row: Tensor | None = None
+    premultiplied: bool = False
 
     def __post_init__(self) -> None:
         if len(self.optics_group) != len(self.half):
@@ -59,10 +64,22 @@ class ParticleSet:
 
     @classmethod
     def from_images(
-        cls, images: Tensor, ctf: CtfParameters, pixel_size_A: float, micrograph: Tensor, half: Tensor
+        cls,
+        images: Tensor,
+        ctf: CtfParameters,
+        pixel_size_A: float,
+        micrograph: Tensor,
+        half: Tensor,
+        premultiplied: bool = False,
     ) -> ParticleSet:
-        """Transform ``(n, b, b)`` images, b even."""
-        return cls(centred_rfft2(images), ctf, pixel_size_A, micrograph, half)
+        """Transform ``(n, b, b)`` images, b even, and whiten those that were multiplied by their CTF."""
+        transforms = centred_rfft2(images)
+        if premultiplied:
+            box = images.shape[-1]
+            ky = torch.fft.fftfreq(box, pixel_size_A, device=images.device)[:, None]
+            kx = torch.fft.rfftfreq(box, pixel_size_A, device=images.device)
+            transforms = transforms * whitening(ctf, kx, ky, box * pixel_size_A)
+        return cls(transforms, ctf, pixel_size_A, micrograph, half, premultiplied=premultiplied)
 
     def __len__(self) -> int:
         return len(self.half)
@@ -78,6 +95,7 @@ class ParticleSet:
             self.optics_group[index],
             self.scale[index],
             rows[index],
+            self.premultiplied,
         )
 
     def spectra(self) -> Tensor:
@@ -143,4 +161,5 @@ class ParticleSet:
             self.half.to(device),
             self.optics_group.to(device),
             self.scale.to(device),
+            premultiplied=self.premultiplied,
         )

@@ -21,6 +21,7 @@ from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.physics.ctf import ctf
+from scherzer.physics.premultiplied import whitened_ctf
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ class ScoredImages:
 
 def band_ctf(particles: ParticleSet, band: Band) -> Tensor:
     """Evaluate the CTF of particles on a band, times their grey scale: ``(n, m)``."""
-    transfer = ctf(particles.ctf, band.kx / particles.extent_A, band.ky / particles.extent_A)
+    kx, ky = band.kx / particles.extent_A, band.ky / particles.extent_A
+    if particles.premultiplied:
+        transfer = whitened_ctf(particles.ctf, kx, ky, particles.extent_A)
+    else:
+        transfer = ctf(particles.ctf, kx, ky)
     return transfer * particles.scale[:, None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class ExtractSettings:
         each held against their own.
     max_outside : float
         Share of the box that may lie outside the micrograph; it is filled with noise. The particle itself never may.
+    premultiply_ctf : bool
+        Whether images are multiplied by their CTF in a wide field before they are cropped to the box, so that the box
+        holds what defocus had carried out of it.
+    stack_type : {"float32", "float16"}
+        Numbers of the stacks; float16 (MRC mode 12) halves them, and RELION reads it from version 4 on.
     """
 
     min_diameters: float = 1.5
@@ -33,3 +39,5 @@ class ExtractSettings:
     background_diameters: float = 1.1
     dust_sigma: float = 5.0
     max_outside: float = 0.2
+    premultiply_ctf: bool = False
+    stack_type: Literal["float32", "float16"] = "float32"

@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from scherzer.particles.box_size import box_size_px, resolution_held_A
+from scherzer.particles.ctf_multiplication import multiplied_and_cropped
 from scherzer.particles.duplicates import drop_duplicates
 from scherzer.particles.extract_settings import ExtractSettings
 from scherzer.particles.half_sets import assign_half_sets
+from scherzer.physics.ctf import CtfParameters
 
 __all__ = [
     "ExtractSettings",
     "ExtractedParticles",
+    "Multiply",
     "assign_half_sets",
     "box_size_px",
     "drop_duplicates",
@@ -44,6 +47,14 @@ class ExtractedParticles:
     kept: Tensor
 
 
+@dataclass(frozen=True)
+class Multiply:
+    """The CTF, ``(1,)``, of a micrograph whose images are multiplied by it, in a field of an even side."""
+
+    ctf: CtfParameters
+    field_px: int
+
+
 def extract_particles(
     image: Tensor,
     x_px: Tensor,
@@ -53,6 +64,7 @@ def extract_particles(
     raw_box_px: int,
     working_box_px: int,
     settings: ExtractSettings | None = None,
+    multiply: Multiply | None = None,
 ) -> ExtractedParticles:
     """Cut out, invert, normalise, centre and Fourier-crop the particles of a micrograph.
 
@@ -68,6 +80,8 @@ def extract_particles(
         Even sides from :func:`box_size_px`.
     settings : ExtractSettings, optional
         Background, dust and edges.
+    multiply : Multiply, optional
+        The CTF that images are multiplied by before they are cropped to the raw box.
 
     Returns
     -------
@@ -92,17 +106,20 @@ def extract_particles(
     image, x, y = image.float(), x_px.to(image.device).double(), y_px.to(image.device).double()
     diameter_px = diameter_A / pixel_size_A
     kept = _inside(image.shape, x, y, raw_box_px, diameter_px, settings)
-    background = background_mask(raw_box_px, settings.background_diameters * diameter_px / 2, image.device)
-    working_radius = settings.background_diameters * diameter_px / 2 * working_box_px / raw_box_px
-    working_background = background_mask(working_box_px, working_radius, image.device)
+    field_px = raw_box_px if multiply is None else multiply.field_px
+    radius_px = settings.background_diameters * diameter_px / 2
+    background = background_mask(field_px, radius_px, image.device)
+    working_background = background_mask(working_box_px, radius_px * working_box_px / raw_box_px, image.device)
     generator = torch.Generator().manual_seed(0)
-    batches = [
-        _finish(
-            *_cut(image, rows, columns, raw_box_px), rows, columns, background, working_background, settings, generator
-        )
-        for rows, columns in zip(torch.split(y[kept], BATCH), torch.split(x[kept], BATCH), strict=True)
-        if len(rows)
-    ]
+    batches = []
+    for rows, columns in zip(torch.split(y[kept], BATCH), torch.split(x[kept], BATCH), strict=True):
+        if not len(rows):
+            continue
+        found = _cleaned(*_cut(image, rows, columns, field_px), background, settings, generator)
+        if multiply is not None:
+            found = multiplied_and_cropped(found, multiply.ctf, pixel_size_A, raw_box_px)
+        found = _centre_and_crop(found, rows - rows.round(), columns - columns.round(), working_box_px)
+        batches.append(normalise(found, working_background))
     images = torch.cat(batches) if batches else image.new_zeros(0, working_box_px, working_box_px)
     return ExtractedParticles(images, kept)
 
@@ -176,25 +193,15 @@ def _cut(image: Tensor, y: Tensor, x: Tensor, box_px: int) -> tuple[Tensor, Tens
     return image[rows[:, :, None], columns[:, None, :]], row_in[:, :, None] & column_in[:, None, :]
 
 
-def _finish(
-    windows: Tensor,
-    inside: Tensor,
-    y: Tensor,
-    x: Tensor,
-    background: Tensor,
-    working_background: Tensor,
-    settings: ExtractSettings,
-    generator: torch.Generator,
+def _cleaned(
+    windows: Tensor, inside: Tensor, background: Tensor, settings: ExtractSettings, generator: torch.Generator
 ) -> Tensor:
-    """Invert, normalise, remove dust, fill what is outside, centre to the fraction, crop and normalise again."""
+    """Invert, normalise, and put noise in the place of dust and of what is outside."""
     images = normalise(-windows, background, inside)
     clean = inside & ~_dust(images, background, settings.dust_sigma)
     images = normalise(images, background, clean)  # dust had widened the standard deviation
     noise = torch.randn(images.shape, generator=generator).to(images.device)
-    images = torch.where(clean, images, noise)
-    return normalise(
-        _centre_and_crop(images, y - y.round(), x - x.round(), len(working_background)), working_background
-    )
+    return torch.where(clean, images, noise)
 
 
 def _dust(images: Tensor, background: Tensor, sigma: float) -> Tensor:

@@ -15,8 +15,12 @@ import torch
 from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import write_mrc
 from scherzer.formats.star import read_star
-from scherzer.fourier.grids import centred_irfft2, real_radius
-from scherzer.physics.ctf import electron_wavelength_A
+from scherzer.fourier.grids import centred_irfft2, centred_rfft2, real_radius
+from scherzer.likelihood.band import make_band
+from scherzer.likelihood.noise import image_power
+from scherzer.likelihood.score import prepare
+from scherzer.physics.ctf import ctf, electron_wavelength_A
+from scherzer.physics.optics import ctf_parameters_of
 from scherzer.session.stages import particle_sets
 from scherzer.session.standalone.inputs import load, particle_input
 
@@ -106,6 +110,23 @@ def test_larger_images_are_cropped_to_the_box_asked_for(project: Project) -> Non
     assert torch.allclose(small.spectra(), whole.resized(24).spectra(), atol=0.05)
 
 
+def test_premultiplied_images_score_as_those_that_were_not(project: Project, tmp_path: Path) -> None:
+    kx, ky = torch.fft.rfftfreq(36, 4.0), torch.fft.fftfreq(36, 4.0)[:, None]
+    transfer = ctf(ctf_parameters_of(project.table.rows, project.table.optics), kx, ky)
+    write_mrc(tmp_path / "all.mrcs", centred_irfft2(centred_rfft2(project.images) * transfer).numpy(), 4.0, "stack")
+    rows = project.table.rows.assign(rlnImageName=[f"{n:06d}@all.mrcs" for n in range(1, len(project.images) + 1)])
+    optics = project.table.optics.assign(rlnCtfDataAreCtfPremultiplied=1)
+    star = replace(project, star=tmp_path / "p.star").rewrite("particles.star", rows, optics)
+    band = make_band(36, 12)
+    plain, multiplied = (load(particle_input(path, "D2", DIAMETER_A))[0] for path in (project.star, star))
+    scored, again = (prepare(found, band, image_power(plain)) for found in (plain, multiplied))
+    scale = float((again.data.conj() * scored.data).sum().real / again.data.abs().square().sum())
+    assert 0.6 < scale < 1.0  # the background was brought to deviation 1 again
+    # What is allowed for cropping weighs images that were not cropped a little wrongly.
+    assert float((scale * again.data - scored.data).norm() / scored.data.norm()) < 0.15
+    assert float((again.power - scored.power).norm() / scored.power.norm()) < 0.1
+
+
 def test_dark_protein_is_told_and_can_be_inverted(project: Project, tmp_path: Path) -> None:
     write_mrc(tmp_path / "all.mrcs", -project.images.numpy(), 4.0, "stack")
     rows = project.table.rows.assign(rlnImageName=[f"{n:06d}@all.mrcs" for n in range(1, len(project.images) + 1)])
@@ -164,7 +185,7 @@ BAD = {
     "two pixel sizes": (_optics(rlnImagePixelSize=[4.0, 5.0]), "differ in pixel size (4, 5)"),
     "two boxes": (_optics(rlnImageSize=[36, 40]), "differ in image size (36, 40)"),
     "another box": (_optics(rlnImageSize=40), "its images are 36 x 36 px, bad.star says 40"),
-    "premultiplied": (_optics(rlnCtfDataAreCtfPremultiplied=1), "multiplied by their CTF"),
+    "premultiplied in part": (_optics(rlnCtfDataAreCtfPremultiplied=[1, 0]), "only some optics groups"),
     "subtomograms": (_optics(rlnImageDimensionality=3), "not 2D images"),
     "unknown group": (_rows(lambda rows: rows.assign(rlnOpticsGroup=3)), "optics group 3 is in no optics block"),
     "missing stack": (_second_image("000002@Extract/gone.mrcs"), "the stack Extract/gone.mrcs is neither"),

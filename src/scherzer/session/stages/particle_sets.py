@@ -19,6 +19,7 @@ from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.physics.optics import ctf_parameters_of
 from scherzer.session.folder import Session
 
+PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 BLOCK = 256  # images read and transformed at a time
 
 Locate = Callable[[str], Path]
@@ -74,6 +75,7 @@ def read_particles(
     optics_group = torch.from_numpy(pd.factorize(rows["rlnOpticsGroup"])[0].astype(np.int64))
     parameters = ctf_parameters_of(rows, table.optics)
     pixel_size_A = float(table.optics["rlnImagePixelSize"].iloc[0])
+    multiplied = premultiplied(table.optics)
     result: ParticleSet | None = None
     side = 0
     for path, indices, places in image_blocks(rows["rlnImageName"], locate):
@@ -84,16 +86,25 @@ def read_particles(
             raise BadInput(path, f"holds images of {size} px", "all must be squares of one even size")
         at = torch.from_numpy(places)
         block = ParticleSet.from_images(
-            prepare(images) if prepare else images, parameters[at], pixel_size_A, member[at], half[at]
+            prepare(images) if prepare else images, parameters[at], pixel_size_A, member[at], half[at], multiplied
         )
         block = block.resized(min(side, box or side)).compact()
         if result is None:
             empty = torch.empty((len(rows), *block.transforms.shape[1:]), dtype=torch.float16)
-            result = ParticleSet(empty, parameters, block.pixel_size_A, member, half, optics_group)
+            result = ParticleSet(
+                empty, parameters, block.pixel_size_A, member, half, optics_group, premultiplied=multiplied
+            )
         result.transforms[at] = block.transforms
     if result is None:
         raise BadInput("particles", "the table is empty", "give at least one particle")
     return result
+
+
+def premultiplied(optics: pd.DataFrame) -> bool:
+    """Return whether the images of all optics groups were multiplied by their CTF."""
+    if PREMULTIPLIED not in optics:
+        return False
+    return bool((pd.to_numeric(optics[PREMULTIPLIED], errors="coerce").fillna(0) != 0).all())
 
 
 def extent_A(table: StarTable) -> float:

@@ -16,7 +16,7 @@ from scherzer.likelihood.band import make_band
 from scherzer.particles.extraction import background_mask, normalise
 from scherzer.physics.ctf import ctf
 from scherzer.physics.optics import ctf_parameters_of
-from scherzer.session.stages.particle_sets import Locate, Prepare, image_blocks
+from scherzer.session.stages.particle_sets import Locate, Prepare, image_blocks, premultiplied
 
 SAMPLE = 500  # particles looked at
 # Outside of these, the background's mean and standard deviation are not those that extraction in RELION or here gives.
@@ -84,6 +84,8 @@ def _agreement_with_blob(rows: StarTable, images: Tensor, pixel_size_A: float, r
     ball = torch.sqrt((radius_px**2 - real_radius(box, 2) ** 2).clamp(min=0)) / radius_px
     ball = ball * cosine_edge(real_radius(box, 2), radius_px, radius_px + 2)
     transfer = ctf(ctf_parameters_of(rows.rows, rows.optics), band.kx / extent_A, band.ky / extent_A)
+    if premultiplied(rows.optics):
+        transfer = transfer.square()
     expected = transfer * band.take(centred_rfft2(ball))
     return (band.take(centred_rfft2(images)) * expected.conj()).real.sum(1) / expected.abs().square().sum(1).sqrt()
 

@@ -13,6 +13,7 @@ import pandas as pd
 from scherzer.formats.errors import BadInput
 from scherzer.formats.star import StarTable, read_star
 from scherzer.session.acquisition import QUANTITIES
+from scherzer.session.stages.particle_sets import PREMULTIPLIED, premultiplied
 
 EXPORT = "export the particles with their CTF from RELION 3.1 or later"
 CTF_LABELS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
@@ -85,8 +86,8 @@ def _check_optics(path: Path, optics: pd.DataFrame) -> None:
         if len(values) > 1:
             found = ", ".join(f"{value:g}" for value in values)
             raise BadInput(path, f"its optics groups differ in {what} ({found})", "rescale them to one in RELION")
-    if _any(optics, "rlnCtfDataAreCtfPremultiplied"):
-        raise BadInput(path, "the images were multiplied by their CTF", "extract them without premultiplication")
+    if _any(optics, PREMULTIPLIED) and not premultiplied(optics):
+        raise BadInput(path, "only some optics groups were multiplied by their CTF", "extract all of them alike")
     if "rlnImageDimensionality" in optics and (optics["rlnImageDimensionality"] != 2).any():
         raise BadInput(path, "its particles are not 2D images", "give images of single particles, not subtomograms")
 
