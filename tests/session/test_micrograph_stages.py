@@ -13,10 +13,12 @@ from scherzer.formats.star import read_star
 from scherzer.physics.ctf import electron_wavelength_A
 from scherzer.session.demo import prepare_simulated
 from scherzer.session.folder import Session
+from scherzer.session.found_diameter import with_found_diameter
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages import contrast, ctf, extract, import_, motion, pick
 from scherzer.session.stages.context import Context
 from scherzer.session.stages.particle_sets import load_particles
+from scherzer.session.stages.study import recording
 from scherzer.session.workers import Workers
 from scherzer.simulate.presets import read_preset
 
@@ -99,6 +101,23 @@ def test_moving_the_threshold_selects_again_without_picking(finished: tuple[Sess
         assert session.read("pick").rows["sczPickCount"].sum() == len(picks)
         assert pick.run(session, settings, Context(workers)).computed == 0
     assert len(picks) < len(session.read("pick", "particles").rows) < len(candidates)
+
+
+def test_a_diameter_that_is_not_stated_is_measured_and_told(finished: tuple[Session, SessionSettings]) -> None:
+    session, settings = finished
+    true_A = float(settings.acquisition.diameter_A or 0)
+    silent = replace(settings, acquisition=replace(settings.acquisition, diameter_A=None))
+    assert with_found_diameter(session, silent) == silent
+    with Workers(1) as workers:
+        outcome = pick.run(session, silent, Context(workers))
+        assert pick.run(session, silent, Context(workers)).computed == 0
+        found_A = with_found_diameter(session, silent).acquisition.diameter_A
+        assert found_A == pytest.approx(true_A, rel=0.15)
+        assert f"diameter {found_A:.0f} +- " in outcome.summary
+        assert recording(session)["diameter"]["diameter_A"] == found_A
+        assert with_found_diameter(session, settings) == settings
+        pick.run(session, settings, Context(workers))
+    assert recording(session)["diameter"] is None
 
 
 def test_extracted_particles_have_both_halves_and_their_images(finished: tuple[Session, SessionSettings]) -> None:

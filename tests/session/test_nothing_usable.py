@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from scherzer.formats.errors import BadInput
 from scherzer.formats.mrc import write_mrc
+from scherzer.formats.star import StarTable
 from scherzer.report.page import build_report
 from scherzer.session.chain import run_all
+from scherzer.session.folder import create_session
 from scherzer.session.prepare import prepare
-from scherzer.session.stages.context import Progress, StageOutcome
+from scherzer.session.settings import SessionSettings
+from scherzer.session.stages import pick
+from scherzer.session.stages.context import Context, Progress, StageOutcome
+from scherzer.session.workers import Workers
 
 KNOWN = {"voltage_kV": 300.0, "cs_mm": 2.7, "diameter_A": 130.0}
 
@@ -61,3 +68,18 @@ def test_noise_ends_in_a_verdict_that_says_what_happened(noise: Path, tmp_path: 
     assert all(entry["picks"] is None and entry["picks_reason"] for entry in results["micrographs"])
     assert results["verdict"]["sentence"] in (session.root / "report.html").read_text()
     assert run_all(session, settings, 1, heard, build_report) == 0
+
+
+def test_a_diameter_that_cannot_be_measured_is_asked_for(tmp_path: Path) -> None:
+    session = create_session(tmp_path / "session")
+    write_mrc(session.root / "noise.mrc", np.random.default_rng(2).normal(size=(384, 384)).astype(np.float32), 1.5)
+    row = {"sczName": "noise", "rlnMicrographName": "noise.mrc", "rlnDefocusU": 1e4, "rlnDefocusV": 1e4}
+    row |= {"rlnDefocusAngle": 0.0, "rlnOpticsGroup": 1, "sczState": "accepted", "sczReason": ""}
+    group = {"rlnOpticsGroup": 1, "rlnMicrographPixelSize": 1.5, "rlnVoltage": 300.0}
+    optics = pd.DataFrame([{**group, "rlnSphericalAberration": 2.7, "rlnAmplitudeContrast": 0.1}])
+    session.write("contrast", StarTable("micrographs", optics, pd.DataFrame([row])))
+    with (
+        Workers(1) as workers,
+        pytest.raises(BadInput, match=r"particle diameter: it was not given .*; give --diameter in A"),
+    ):
+        pick.run(session, SessionSettings(), Context(workers))

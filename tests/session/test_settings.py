@@ -9,7 +9,7 @@ import pytest
 
 from scherzer.formats.errors import BadInput
 from scherzer.session.acquisition import Acquisition
-from scherzer.session.checks import NEEDED_FOR_PARTICLES, completed
+from scherzer.session.checks import completed
 from scherzer.session.prepare import prepare
 from scherzer.session.settings import SessionSettings, read_settings, with_stated, write_settings
 
@@ -52,27 +52,27 @@ def test_a_value_in_another_unit_is_refused_by_name(name: str, value: float, wor
         with_stated(SessionSettings(), {name: value})
 
 
-@pytest.mark.parametrize("name", ["voltage_kV", "cs_mm", "diameter_A"])
+@pytest.mark.parametrize("name", ["voltage_kV", "cs_mm"])
 def test_a_missing_value_is_asked_for_by_name(name: str, exposures: Path) -> None:
     known = {**KNOWN, name: None}
     settings = replace(with_stated(SessionSettings(), known), inputs=(str(exposures),))
-    option = {"voltage_kV": "--voltage in kV", "cs_mm": "--cs in mm", "diameter_A": "--diameter in A"}[name]
+    option = {"voltage_kV": "--voltage in kV", "cs_mm": "--cs in mm"}[name]
     with pytest.raises(BadInput, match=option):
-        completed(settings, NEEDED_FOR_PARTICLES, Path())
+        completed(settings, Path())
 
 
 def test_a_pixel_size_that_no_header_holds_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "text.mrc").write_text("no header")
     settings = replace(with_stated(SessionSettings(), KNOWN), inputs=(str(tmp_path),))
     with pytest.raises(BadInput, match="pixel size: not given and is not in the image headers; give --pixel-size in A"):
-        completed(settings, NEEDED_FOR_PARTICLES, Path())
+        completed(settings, Path())
 
 
 @pytest.mark.parametrize("symmetry", ["D1", "C0", "Q", "I9", "", "D2; rm"])
 def test_an_unknown_symmetry_is_refused(symmetry: str, exposures: Path) -> None:
     settings = replace(with_stated(SessionSettings(), {**KNOWN, "symmetry": symmetry}), inputs=(str(exposures),))
     with pytest.raises(BadInput, match="--symmetry: unknown point group"):
-        completed(settings, NEEDED_FOR_PARTICLES, Path())
+        completed(settings, Path())
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_missing_gain_and_map_are_named(exposures: Path) -> None:
     for stated, option in (({"gain": "none.mrc"}, "--gain"), ({"initial_map": "none.mrc"}, "none.mrc")):
         settings = replace(with_stated(SessionSettings(), {**KNOWN, **stated}), inputs=(str(exposures),))
         with pytest.raises(BadInput, match=option):
-            completed(settings, NEEDED_FOR_PARTICLES, Path())
+            completed(settings, Path())

@@ -27,7 +27,6 @@ def import_(
     """
     with plain_errors():
         from scherzer.session.chain import run_one
-        from scherzer.session.checks import NEEDED_FOR_MICROGRAPHS
         from scherzer.session.prepare import prepare
 
         stated = {
@@ -36,5 +35,5 @@ def import_(
             "cs_mm": cs,
             "amplitude_contrast": amplitude_contrast,
         }
-        prepared = prepare(session, inputs or [], stated, NEEDED_FOR_MICROGRAPHS, typer.echo)
+        prepared = prepare(session, inputs or [], stated, typer.echo)
         run_one("import", *prepared, workers, Screen())

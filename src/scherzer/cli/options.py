@@ -27,7 +27,9 @@ HiddenGainRot = Annotated[int | None, typer.Option(min=0, max=3, hidden=True)]
 HiddenGainFlip = Annotated[int | None, typer.Option(min=0, max=2, hidden=True)]
 HiddenDefects = Annotated[Path | None, typer.Option(hidden=True)]
 Symmetry = Annotated[str | None, typer.Option(metavar="GROUP", help="Point group: C1, Cn, Dn, T, O, I. Default: C1.")]
-Diameter = Annotated[float | None, typer.Option(metavar="A", help="Largest diameter of the particle.")]
+Diameter = Annotated[
+    float | None, typer.Option(metavar="A", help="Largest diameter of the particle. Default: measured.")
+]
 InitialMap = Annotated[Path | None, typer.Option(metavar="MRC", help="Start refinement from this map.")]
 Out = Annotated[Path, typer.Option(metavar="SESSION", help="Folder of the session.")]
 SessionFolder = Annotated[Path, typer.Argument(metavar="SESSION", help="Folder of the session.")]

@@ -28,7 +28,7 @@ def template_bank(transfer: Tensor, shape: tuple[int, ...], diameter_px: float) 
     """
     radius = radius_grid(shape, transfer)
     return [
-        torch.fft.irfft2(torch.fft.rfft2(_projected_shell(radius, size * diameter_px / 2, inner)) * transfer, s=shape)
+        torch.fft.irfft2(torch.fft.rfft2(projected_shell(radius, size * diameter_px / 2, inner)) * transfer, s=shape)
         for size in RELATIVE_SIZES
         for inner in INNER_TO_OUTER
     ]
@@ -57,7 +57,7 @@ def averaged_template(image: Tensor, rows: Tensor, columns: Tensor, diameter_px:
     return at_radius(profile, radius_grid(tuple(image.shape), image), float(reach))
 
 
-def _projected_shell(radius: Tensor, outer: float, inner_to_outer: float) -> Tensor:
+def projected_shell(radius: Tensor, outer: float, inner_to_outer: float) -> Tensor:
     """Project a shell of density 1 between two radii along the beam."""
 
     def chord(limit: float) -> Tensor:

@@ -54,7 +54,7 @@ def prepare_working_image(
         ``(h, w)`` bool, pixels not to be used.
     """
     small = torch.where(dirt, 0.0, small.clamp(-CLIP_SIGMA, CLIP_SIGMA))
-    k_small, flip = _ctf_on_grid(small.shape, pixel_size_A, parameters, small)
+    k_small, flip = ctf_on_grid(small.shape, pixel_size_A, parameters, small)
     band = _band(k_small, diameter_A, pixel_size_A)
     filtered = torch.fft.irfft2(-torch.fft.rfft2(small) * torch.sign(flip) * band, s=small.shape)
 
@@ -64,7 +64,7 @@ def prepare_working_image(
     image, valid = small.new_zeros(shape), small.new_zeros(shape)
     valid[:rows, :columns] = (~dirt).to(small.dtype)
     image[:rows, :columns] = torch.where(dirt, 0.0, filtered)
-    k, contrast = _ctf_on_grid(shape, pixel_size_A, parameters, small)
+    k, contrast = ctf_on_grid(shape, pixel_size_A, parameters, small)
     return WorkingImage(image, valid, contrast.abs() * _band(k, diameter_A, pixel_size_A))
 
 
@@ -74,7 +74,7 @@ def _band(k: Tensor, diameter_A: float, pixel_size_A: float) -> Tensor:
     return (1 - torch.exp(-2 * (math.pi * diameter_A * k) ** 2)) / (1 + (k * finest_A) ** 8)
 
 
-def _ctf_on_grid(
+def ctf_on_grid(
     shape: tuple[int, ...], pixel_size_A: float, parameters: CtfParameters | None, like: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return |k| and the CTF (1 where unknown) on an rfft2 grid."""

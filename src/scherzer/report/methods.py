@@ -114,6 +114,9 @@ def _sentences(data: SessionData, acquisition: Mapping[str, Any], version: str) 
     if data.picks is not None:
         diameter = number_of(acquisition.get("diameter_A"))
         size = f" of {diameter:g} {A} diameter" if diameter else ""
+        error = number_of((data.section("session").get("diameter") or {}).get("error_A"))
+        if size and error:
+            size += f" (measured, \u00b1 {error:g} {A})"
         yield (
             f"Particles{size} were picked without a reference, cut out, normalised and divided into two half-sets by "
             "micrograph, once for all later steps."

@@ -34,7 +34,7 @@ class Acquisition:
     symmetry : str
         Point group: C1, Cn, Dn, T, O or I.
     diameter_A : float or None
-        Largest diameter of the particle.
+        Largest diameter of the particle; measured in the micrographs when None.
     initial_map : str or None
         Path of a map from which refinement starts instead of from an ab initio map.
     """

@@ -11,6 +11,7 @@ from typing import Protocol
 from scherzer.formats.errors import BadInput
 from scherzer.session.complete import complete, is_complete, key_of_stage, retire
 from scherzer.session.folder import Session, locked, logged
+from scherzer.session.found_diameter import with_found_diameter
 from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages import abinitio, class2d, contrast, ctf, extract, import_, motion, pick, refine, study
@@ -119,7 +120,7 @@ def run_all(
                 missing.add(stage.name)
                 retire(session, stage.name)
                 log.warning("%s: %s", stage.name, error)
-                reporter.end(stage.name, StageOutcome(1, f"not possible: {error.problem}"))
+                reporter.end(stage.name, StageOutcome(1, f"not possible: {error.problem}; {error.remedy}"))
         computed += _report(session, reporter, write_report)
     return computed
 
@@ -141,7 +142,9 @@ def _run(
     stage: Stage, session: Session, settings: SessionSettings, pool: Workers, reporter: Reporter, log: Logger
 ) -> int:
     try:
-        outcome = stage.run(session, settings, Context(pool, reporter.begin(stage.name)))
+        # Picking measures a diameter that was not stated; the stages after it take what it found.
+        known = settings if stage.name == pick.STAGE else with_found_diameter(session, settings)
+        outcome = stage.run(session, known, Context(pool, reporter.begin(stage.name)))
     except ValueError as error:
         # A room says in a ValueError what it cannot work with.
         log.exception("%s", stage.name)

@@ -13,22 +13,21 @@ from scherzer.session.inputs import find_exposures
 from scherzer.session.settings import SessionSettings
 from scherzer.session.sources import filled_in
 
-# Without these, micrographs cannot be worked on; the diameter is needed from picking on.
-NEEDED_FOR_MICROGRAPHS = ("pixel_size_A", "voltage_kV", "cs_mm")
-NEEDED_FOR_PARTICLES = (*NEEDED_FOR_MICROGRAPHS, "diameter_A")
+# Without these, micrographs cannot be worked on; the diameter is measured where it is not given.
+NEEDED = ("pixel_size_A", "voltage_kV", "cs_mm")
 
 
-def completed(settings: SessionSettings, needed: tuple[str, ...], root: Path) -> SessionSettings:
+def completed(settings: SessionSettings, root: Path, needed: tuple[str, ...] = NEEDED) -> SessionSettings:
     """Fill in from metadata and headers what the user did not say, and refuse what cannot be.
 
     Parameters
     ----------
     settings : SessionSettings
         As stated.
-    needed : tuple of str
-        Numbers of the acquisition that must be known.
     root : Path
         The session's folder, to which inputs may be relative.
+    needed : tuple of str
+        Numbers of the acquisition that must be known.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scherzer.session.checks import NEEDED_FOR_PARTICLES, completed
+from scherzer.session.checks import NEEDED, completed
 from scherzer.session.folder import Session, create_session, open_session
 from scherzer.session.inputs import find_exposures
 from scherzer.session.settings import SessionSettings, read_settings, with_stated, write_settings
@@ -17,8 +17,8 @@ def prepare(
     root: Path,
     inputs: Sequence[str],
     stated: Mapping[str, Any],
-    needed: tuple[str, ...] = NEEDED_FOR_PARTICLES,
     say: Callable[[str], None] = lambda line: None,
+    needed: tuple[str, ...] = NEEDED,
 ) -> tuple[Session, SessionSettings]:
     """Make or open a session.
 
@@ -33,10 +33,10 @@ def prepare(
         Exposures; those of ``session.yaml`` when empty.
     stated : mapping
         Fields of `Acquisition`, None where nothing was stated.
-    needed : tuple of str
-        Numbers of the acquisition that must be known.
     say : callable
         Is told what lay among the inputs and was left out.
+    needed : tuple of str
+        Numbers of the acquisition that must be known.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def prepare(
         # Inside the session paths are relative to it, so that it can be moved.
         settings = replace(settings, inputs=tuple(Session(root).relative(path) for path in found.paths))
         left_out = found.left_out
-    settings = completed(settings, needed, root)
+    settings = completed(settings, root, needed)
     session = create_session(root)
     write_settings(settings, root)
     if left_out:

@@ -20,6 +20,7 @@ from scherzer.maps.refinement_round import working_box
 from scherzer.session.acquisition import stated
 from scherzer.session.complete import begin, complete, has_run, is_complete, key_of_stage
 from scherzer.session.folder import Session
+from scherzer.session.found_diameter import found_diameter_path
 from scherzer.session.keys import key_of
 from scherzer.session.results import further_map, results_of
 from scherzer.session.settings import SessionSettings
@@ -168,10 +169,11 @@ def counts(session: Session, stage: str) -> dict[str, int]:
 
 
 def recording(session: Session) -> dict[str, Any]:
-    """Return what import and motion found of how the session was recorded; null where they found nothing."""
+    """Return what was found of how the session was recorded, and of its particles' size; null where nothing was."""
     files = {
         "sources": session.stage("import") / SOURCES_FILE,
         "camera": session.root / CAMERA_FOLDER / CAMERA_FACTS_FILE,
+        "diameter": found_diameter_path(session),
     }
     return {
         name: json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None for name, path in files.items()
