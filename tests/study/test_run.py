@@ -50,9 +50,13 @@ def test_a_map_that_is_not_certain_is_never_collected(verdict: str, rule: str):
         judged = {"verdict": verdict, "sentence": f"{verdict}: 3 half-maps disagree"}
         return replace(found, structure=judged) if set(indices.tolist()) == everything else found
 
-    found = run_study(world.micrographs, world.picked, world.selected, refiner, CONTEXT).verdict
-    assert (found.decision, found.rule) == ("cannot_tell", rule)
-    assert "3 half-maps disagree" in found.sentence
+    result = run_study(world.micrographs, world.picked, world.selected, refiner, CONTEXT)
+    assert (result.verdict.decision, result.verdict.rule) == ("cannot_tell", rule)
+    assert "3 half-maps disagree" in result.verdict.sentence
+    assert result.refinements == 1
+    for name in ("E2", "E4", "E5", "E6", "ResLog"):
+        assert not result.experiments[name]["performed"]
+        assert "surely shows a structure" in result.experiments[name]["reason"]
 
 
 def test_results_are_json_with_every_experiment_and_lineage():

@@ -79,6 +79,11 @@ class Plan:
             return {}
         return {name: found[: self.repeats.micrographs] for name, found in self.equal.equal_micrographs.items()}
 
+    def of_everything_alone(self, reason: str) -> Plan:
+        """Leave out every comparison."""
+        nothing = Repeats(0, 0, 0, 0)
+        return Plan(self.everything, {}, {}, None, reason, reason, nothing, (), self.notes)
+
     def subsets(self, minimum: int) -> list[Subset]:
         """Every subset to refine, each index set once, subsets below `minimum` particles left out."""
         wanted = [self.everything, *self.own.values(), *self.picked.values()]

@@ -26,6 +26,9 @@ from scherzer.study.verdict import Verdict, decide
 
 Progress = Callable[[float, str], None]
 
+# Maps of groups that start from a map which may be wrong would be compared in how wrong they are.
+NOT_COMPARED = "groups are compared only where the map of all selected particles surely shows a structure"
+
 
 @dataclass(frozen=True)
 class StudyResult:
@@ -164,15 +167,16 @@ def _map_experiments(
     picked: dict[str, GroupMap],
     joined: GroupMap | None,
     gain: dict[str, Any] | None,
+    doubt: str,
 ) -> dict[str, Any]:
     def entry(title: str, maps: Mapping[str, GroupMap], reason: str) -> dict[str, Any]:
         groups = {name: map_json(one, grid) for name, one in maps.items()}
         return {"title": title, "performed": bool(maps), "reason": "" if maps else reason, "groups": groups}
 
-    none = "no contrast group has enough particles"
+    none = doubt or "no contrast group has enough particles"
     e6: dict[str, Any] = {"title": "Good and moderate joined", "performed": joined is not None, "reason": ""}
     if joined is None:
-        e6["reason"] = "good and moderate micrographs with enough particles are not both present"
+        e6["reason"] = doubt or "good and moderate micrographs with enough particles are not both present"
     else:
         e6 |= {"joined": map_json(joined, grid), "joined_minus_good_A": gain}
     return {
@@ -193,6 +197,8 @@ def run_study(
     progress: Progress | None = None,
 ) -> StudyResult:
     """Run experiments E1, E2, E4, E5, E6 and the ResLog ladder, and give the verdict.
+
+    Where the map of all selected particles does not surely show a structure, no groups are refined.
 
     Parameters
     ----------
@@ -222,11 +228,15 @@ def run_study(
     grid = read_grid(micrographs, picked, selected)
     plan = plan_study(grid, settings)
     refine = cached(refiner, {} if cache is None else cache)
+    judged = refine(plan.everything.indices).structure if len(plan.everything) >= minimum else None
+    doubt = "" if judged is None or judged["verdict"] == "structure" else NOT_COMPARED
+    if doubt:
+        plan = plan.of_everything_alone(doubt)
     refinements = _refine_all(plan, refine, minimum, progress)
 
     compared = _compare_plan(grid, plan, refine, context, confidence)
     points = ladder_points(grid, plan, refine, minimum)
-    ladder = fit_reslog(points, context.start_resolution_A)
+    ladder = Unknown(doubt) if doubt else fit_reslog(points, context.start_resolution_A)
     spread = spreads(compared[0], ladder)
 
     def as_map(subset: Subset, group: str = "") -> GroupMap:
@@ -246,7 +256,6 @@ def run_study(
         nyquist = nyquist_A(everything.refined)
         need = micrographs_needed(ladder, settings.target_resolution_A, counts, nyquist, confidence)
 
-    judged = everything.refined.structure if everything is not None else None
     evidence = Evidence(
         curation=curation_of(micrographs, int(np.sum(grid.particle_micrograph >= 0)), int(grid.selected.sum())),
         symmetry_order=context.symmetry_order,
@@ -267,7 +276,7 @@ def run_study(
     )
     experiments = {
         "E1": e1_json(defocus, pairs),
-        **_map_experiments(grid, own, every_pick, joined, gain),
+        **_map_experiments(grid, own, every_pick, joined, gain, doubt),
         "E5": _e5_json(plan, compared, confidence),
         "ResLog": _reslog_json(points, ladder, need, settings),
     }
