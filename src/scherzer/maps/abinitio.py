@@ -12,19 +12,19 @@ from torch import Tensor
 from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.maps.expectation import Scene, scene_at
 from scherzer.maps.first_map_evidence import Finalist, FirstMapEvidence, held_out_gain, weigh
-from scherzer.maps.held_out import gain_of
 from scherzer.maps.settings import AbInitioSettings
+from scherzer.maps.settling import settle, widen
 from scherzer.maps.stochastic import Specimen, Stage, polish, random_start, resampled, run_stage, specimen_at
 from scherzer.maps.symmetry_check import RELEASE_BATCHES, GroupScore, check_symmetry, sentence_of
 
 RUNGS = ((4.0, 2.0), (2.0, 1.0), (1.0, 1.0))  # temperature at the ends of each third of the batches
 KEPT = 1 / 3  # share of the starts that goes on after each third, but two at least
-SETTLE_BATCHES = 10  # with which the best map goes on, in ever larger ones, as long as it gains by them
-SETTLE_GROWTH = 3  # the size of these batches grows by this
-SETTLE_SHARE = 5 / 6  # of the coarse resolution: the band they end in
-SETTLE_SIGMA = 2.0  # standard errors of the gain that make it worth going on
-SETTLE_STAGES = 5
+SETTLED = 2  # of the starts that went on to the end, those that all particles then improve
+SETTLE_ROUNDS = 10  # over all particles
+SIGN_ROUNDS = 6  # after which the best of the maps with one harmonic's sign changed goes on
+SIGN_CHANGES = 4  # at most
 POLISH_ROUNDS = 1  # passes over all particles with continuous poses, up to the finest band
 COARSEST_DETAILS = 10  # the first band ends at this part of the diameter, if that is coarser than the setting
 
@@ -101,7 +101,9 @@ def reconstruct_ab_initio(
     map, insert it at poses drawn from their posterior, fade out older batches, while the posterior sharpens. The band
     is fine from the beginning: what tells the settings of a round particle apart is not seen in a coarse one, in which
     the map would settle. Not every start arrives; after each third of the batches the best third goes on, judged by
-    particles that were never inserted. The best map is polished on all particles. The symmetry is imposed throughout.
+    particles that were never inserted. All particles with the whole of their posterior then improve the best ones,
+    and try the settings that differ by a sign of a harmonic. The best map goes on into finer bands and is polished at
+    continuous poses. The symmetry is imposed throughout.
 
     Parameters
     ----------
@@ -131,23 +133,27 @@ def reconstruct_ab_initio(
     def sampled(resolution_A: float) -> Specimen:
         return specimen_at(particles, resolution_A, group, diameter_A, settings.shift_range_A, held)
 
-    settled_A = max(SETTLE_SHARE * early_A, settings.finest_A)
-    rough, coarse, fine = sampled(early_A), sampled(settled_A), sampled(settings.finest_A)
-    early_A, settled_A = rough.finest_A(early_A), coarse.finest_A(settled_A)
-    finest_A = fine.finest_A(settings.finest_A)
+    rough, fine = sampled(early_A), sampled(settings.finest_A)
+    early_A, finest_A = rough.finest_A(early_A), fine.finest_A(settings.finest_A)
     told = _Told(progress, settings)
     starts: list[_Start] = []
+    finalists: list[Finalist] = []
+    scene: Scene | None = None
     for number in range(settings.rounds):
-        starts += _race(rough, early_A, settings, number, told)
-        alive = sorted((start for start in starts if start.batches >= settings.batches), key=lambda start: -start.score)
-        best = alive[0]
-        if not best.settled:
-            _settle(coarse, best, early_A, settled_A, settings)
-        finalists = [Finalist(resampled(start.volume, rough.particles.box), start.gain) for start in alive]
-        evidence = weigh(rough, finalists, symmetry, early_A)
+        raced = _race(rough, early_A, settings, number, told)
+        starts += raced
+        raced = sorted((start for start in raced if start.batches >= settings.batches), key=lambda start: -start.score)
+        scene = scene or scene_at(rough, early_A, raced[0].volume)
+        settled = settle(scene, [start.volume for start in raced[:SETTLED]], settings.seed)
+        found = [Finalist(each.volume, scene.gain(each.volume)) for each in (settled.best, *settled.others)]
+        raced[settled.start].gain = found[0].gain
+        finalists = sorted([*finalists, *found], key=lambda finalist: -float(finalist.gain.mean()))
+        evidence = weigh(scene, finalists, symmetry)
         if evidence.verdict == "structure":
             break
-    volume = polish(fine, best.volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
+    best = finalists[0]
+    volume = widen(sampled, best.volume, early_A, finest_A, settings.seed)
+    volume = polish(fine, volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
     symmetries: list[GroupScore] = []
     if settings.check_symmetry and evidence.verdict != "no structure":
         size = min(settings.batch_particles, len(rough.training))
@@ -160,7 +166,7 @@ def reconstruct_ab_initio(
         resolution_A=finest_A,
         held_out_score=[start.score for start in starts],
         batches=[start.batches for start in starts],
-        chosen=starts.index(best),
+        chosen=max(range(len(starts)), key=lambda number: starts[number].score),
         evidence=evidence,
         symmetries=symmetries,
     )
@@ -226,21 +232,3 @@ def _race(
         if rung + 1 < len(stages):
             alive = sorted(alive, key=lambda start: -start.score)[: _survivors(len(alive))]
     return starts
-
-
-def _settle(specimen: Specimen, start: _Start, early_A: float, settled_A: float, settings: AbInitioSettings) -> None:
-    """Go on with a map in larger and larger batches and a finer band while held-out particles gain by it."""
-    start.settled = True
-    size = settings.batch_particles
-    start.gain = held_out_gain(specimen, resampled(start.volume, specimen.particles.box), early_A)
-    member = specimen.particles.micrograph[specimen.held_out]
-    for number in range(SETTLE_STAGES):
-        size = min(size * SETTLE_GROWTH, len(specimen.training))
-        stage = Stage(SETTLE_BATCHES, size, settled_A, settled_A, 1.0, 1.0)
-        volume = run_stage(specimen, stage, start.volume, start.seed * 16 + number + 2**20)
-        gain = held_out_gain(specimen, volume, early_A)
-        step = gain_of(gain - start.gain, member)
-        if step.mean > 0:
-            start.volume, start.gain, start.batches = volume, gain, start.batches + SETTLE_BATCHES
-        if step.sigma < SETTLE_SIGMA:
-            return

@@ -12,7 +12,9 @@ from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.geometry.point_groups import normaliser
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.score import prepare
+from scherzer.maps.expectation import Scene
 from scherzer.maps.fsc import crossing_A
+from scherzer.maps.harmonic_signs import signed_orders
 from scherzer.maps.held_out import Gain, gain_of, marginal, spherical_average
 from scherzer.maps.map_alignment import align_map, mirrored, moved_map
 from scherzer.maps.stochastic import Specimen, references_at
@@ -21,6 +23,7 @@ Verdict = Literal["structure", "ambiguous", "no structure"]
 
 SIGMA = 4.0  # standard errors over a featureless ball below which there is no structure; our choice, as in refinement
 CERTAIN_SIGMA = 6.0  # and below which it is not certain: maps in a wrong setting explain a part; a choice of ours
+SETTINGS_SIGMA = 4.0  # unless the other settings were made and explain so much less
 RIVAL_SIGMA = 2.0  # a map this near to the best one, and of another shape, makes it ambiguous
 SAME_BAND = 1.5  # maps that agree to this many times the band's resolution show the same
 GRID_RAD = 0.35  # spacing of the rotations tried where no axis is fixed: 20 deg
@@ -72,23 +75,22 @@ def held_out_gain(specimen: Specimen, volume: Tensor, resolution_A: float) -> Te
     return torch.cat(map_blocks(lambda block: marginal(block, references, shifts), blocks, volume.device))
 
 
-def weigh(specimen: Specimen, finalists: list[Finalist], symmetry: str, resolution_A: float) -> FirstMapEvidence:
+def weigh(scene: Scene, finalists: list[Finalist], symmetry: str) -> FirstMapEvidence:
     """Judge the first of several finalists.
 
     Parameters
     ----------
-    specimen : Specimen
-        In the sampling of the maps.
+    scene : Scene
+        The held-out particles and the band in which the maps were found.
     finalists : list of Finalist
         The best one first.
     symmetry : str
         Point group imposed.
-    resolution_A : float
-        Edge of the band in which they were found.
     """
+    specimen, resolution_A = scene.specimen, scene.resolution_A
     best, others = finalists[0], finalists[1:]
     member = specimen.particles.micrograph[specimen.held_out]
-    ball = held_out_gain(specimen, spherical_average(best.volume), resolution_A)
+    ball = scene.gain(spherical_average(best.volume))
     over_ball = gain_of(best.gain - ball, member)
     agreement = [agreement_A(other.volume, best.volume, specimen, symmetry, resolution_A) for other in others]
     apart = [
@@ -97,17 +99,20 @@ def weigh(specimen: Specimen, finalists: list[Finalist], symmetry: str, resoluti
         if reached is None or reached > SAME_BAND * resolution_A
     ]
     rival = min(apart, key=lambda gain: gain.mean, default=None)
-    verdict, sentence = conclude(over_ball, rival, len(others) - len(apart), len(others))
+    verdict, sentence = conclude(
+        over_ball, rival, len(others) - len(apart), len(others), bool(signed_orders(specimen.group))
+    )
     return FirstMapEvidence(verdict, sentence, gain_of(best.gain, member), over_ball, rival, agreement)
 
 
-def conclude(over_ball: Gain, rival: Gain | None, same: int, others: int) -> tuple[Verdict, str]:
-    """Return the verdict and why."""
+def conclude(over_ball: Gain, rival: Gain | None, same: int, others: int, made: bool = False) -> tuple[Verdict, str]:
+    """Return the verdict and why; ``made`` where the rival is the best of the other settings."""
     told = f"{over_ball.mean:+.2f} nats a particle, standard error {over_ball.error:.2f}"
     if not over_ball.sigma > SIGMA:
         return "no structure", f"no structure: particles that it has not seen do not prefer the map to a ball ({told})"
     first = f"particles that it has not seen prefer the map to a ball ({told})"
-    if not over_ball.sigma > CERTAIN_SIGMA:
+    ruled_out = made and rival is not None and rival.sigma > SETTINGS_SIGMA
+    if not (over_ball.sigma > CERTAIN_SIGMA or ruled_out):
         return "ambiguous", f"ambiguous: {first}, but not by so much that a map in a wrong setting is ruled out"
     if rival is not None and not rival.sigma > RIVAL_SIGMA:
         second = f"another start ended in a different map that fits as well (difference {rival.mean:.2f}"

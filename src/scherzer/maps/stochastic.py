@@ -132,7 +132,7 @@ def random_start(specimen: Specimen, stage: Stage, seed: int) -> Tensor:
     one = torch.ones((len(chosen), 1), device=device)
     found = WeightedPoses(rotations, torch.zeros((len(chosen), 1, 2), device=device), 0 * one, one)
     halves = [_sums(specimen, stage, chosen[k::2], found, stage.from_A, slice(k, None, 2)) for k in (0, 1)]
-    return _joined(specimen, [(part, solve(part)) for part in halves])
+    return joined(specimen, [(part, solve(part)) for part in halves])
 
 
 def run_stage(specimen: Specimen, stage: Stage, volume: Tensor, seed: int) -> Tensor:
@@ -166,7 +166,7 @@ def run_stage(specimen: Specimen, stage: Stage, volume: Tensor, seed: int) -> Te
         if side in sides:  # it is added to in every other batch, so it fades by the memory of two
             sums = SymmetricSums(sums.grid, sums.sums + memory**2 * sides[side][0].sums)
         sides[side] = (sums, solve(sums))
-        volume = _joined(specimen, list(sides.values()))
+        volume = joined(specimen, list(sides.values()))
     return volume
 
 
@@ -192,7 +192,7 @@ def polish(specimen: Specimen, volume: Tensor, search_A: float, finest_A: float,
         rows = specimen.training
         sides = [slice(0, None, 2), slice(1, None, 2)]
         halves = [_sums(specimen, stage, rows[side], found, finest_A, side) for side in sides]
-        volume = _joined(specimen, [(part, solve(part)) for part in halves])
+        volume = joined(specimen, [(part, solve(part)) for part in halves])
     return volume
 
 
@@ -254,7 +254,7 @@ def _sums(
     return symmetric(insert(specimen.particles[chosen], part, specimen.noise, *radii), specimen.group)
 
 
-def _joined(specimen: Specimen, sides: list[tuple[SymmetricSums, Tensor]]) -> Tensor:
+def joined(specimen: Specimen, sides: list[tuple[SymmetricSums, Tensor]]) -> Tensor:
     """Joined map of one or two sides, weighted by their correlation, positive within the mask."""
     volume = sides[0][1] * specimen.mask
     if len(sides) == 2:

@@ -1,0 +1,85 @@
+"""First maps improved by all particles, out of the settings in which only a harmonic's sign is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from scherzer.fourier.shells import fourier_shell_correlation
+from scherzer.maps.expectation import Climbed, Scene, climb, scene_at
+from scherzer.maps.harmonic_signs import resigned, signed_orders
+from scherzer.maps.stochastic import Specimen
+
+ROUNDS = 10  # over all particles that a map is given
+SIGN_ROUNDS = 6  # after which the best of the maps with one sign changed goes on for as many as the others had
+CHANGES = 4  # of signs, at most
+FINER = 1.2  # ratio of the bands' edges
+WIDEN_ROUNDS = 6
+SAME = 0.9  # mean correlation of the shells of maps that are one
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The best map, the number of the start that it came from, and the others that had as many rounds."""
+
+    best: Climbed
+    start: int
+    others: list[Climbed]
+
+
+def settle(scene: Scene, starts: list[Tensor], seed: int) -> Settled:
+    """Improve maps by rounds over all particles; then change signs of the best one's harmonics while that helps.
+
+    Parameters
+    ----------
+    scene : Scene
+        Images and poses.
+    starts : list of Tensor
+        ``(b, b, b)`` maps.
+    seed : int
+        Of the rounds: the same for all maps, so that they can be compared by the particles they are made of.
+    """
+    found = [climb(scene, volume, ROUNDS, seed) for volume in starts]
+    start = max(range(len(found)), key=lambda number: found[number].training_gain)
+    best = found[start]
+    others = [each for each in found if each is not best]
+    specimen = scene.specimen
+    orders = signed_orders(specimen.group)
+    extent = math.pi * specimen.diameter_A / scene.resolution_A
+    for _ in range(CHANGES if orders else 0):
+        changed = [resigned(best.volume, specimen.group, order, extent) for order in orders]
+        tried = [climb(scene, volume, SIGN_ROUNDS, seed) for volume in changed]
+        top = climb(scene, max(tried, key=lambda each: each.training_gain).volume, ROUNDS, seed)
+        better = top.training_gain > best.training_gain
+        same = _alike(scene, top.volume, best.volume)
+        if better:
+            best, top = top, best
+        if same:
+            break
+        others.append(top)
+        if not better:
+            break
+    return Settled(climb(scene, best.volume, ROUNDS, seed), start, others)
+
+
+def widen(specimen_at_A: Callable[[float], Specimen], volume: Tensor, from_A: float, to_A: float, seed: int) -> Tensor:
+    """Go on with a map through finer and finer bands, as far as rounds over half of the particles can be paid."""
+    steps = math.ceil(math.log(from_A / to_A) / math.log(FINER))
+    for number in range(steps):
+        specimen = specimen_at_A(from_A * (to_A / from_A) ** ((number + 1) / steps))
+        scene = scene_at(specimen, specimen.finest_A(from_A * (to_A / from_A) ** ((number + 1) / steps)), volume)
+        if scene.round_particles < len(scene.training) / 2:
+            break
+        volume = climb(scene, volume, WIDEN_ROUNDS, seed + number).volume
+    return volume
+
+
+def _alike(scene: Scene, first: Tensor, second: Tensor) -> bool:
+    """Whether maps that lie on each other are one, up to the edge of the band."""
+    specimen = scene.specimen
+    shells = int(specimen.particles.extent_A / scene.resolution_A) + 1
+    curve = fourier_shell_correlation(first * specimen.mask, second * specimen.mask)
+    return float(curve[1:shells].mean()) > SAME
