@@ -53,6 +53,7 @@ def areas(image: Tensor) -> Areas:
 def test_even_ice_under_a_sloping_beam_is_one_area(slope: float) -> None:
     found = areas(counts(plane(slope)))
     assert found.thicker_fraction == found.thinner_fraction == found.carbon_fraction == 0
+    assert found.left_out is None
     assert found.spoilt_fraction < 0.05
     assert found.ice_level == pytest.approx(50, rel=2e-3)
 
@@ -63,6 +64,15 @@ def test_a_darker_body_is_measured_whatever_the_slope() -> None:
     assert found.thicker_fraction == pytest.approx(float(body.float().mean()), abs=0.05)
     assert found.thinner_fraction == 0
     assert found.ice_level == pytest.approx(50, rel=2e-3)
+
+
+def test_what_is_darker_without_doubt_is_left_out_and_nothing_else() -> None:
+    body = disc(300)
+    found = areas(counts(plane(0.06) * (1 - 0.04 * body)))
+    assert found.left_out is not None
+    here = torch.nn.functional.adaptive_avg_pool2d(body[None].float(), found.left_out.shape)[0].numpy()
+    assert found.left_out[here == 1].all()
+    assert found.left_out.mean() < 1.5 * float(body.float().mean())
 
 
 def test_a_hole_is_thinner_whether_small_or_large() -> None:
@@ -84,6 +94,10 @@ def test_strong_rings_in_one_part_are_carbon() -> None:
     found = areas(counts(50 * (1 - 0.02 * part), ice=0.7 + part))
     assert found.carbon_fraction == pytest.approx(0.4, abs=0.06)
     assert found.thicker_fraction == 0
+    assert found.left_out is not None
+    rows = len(found.left_out)
+    assert found.left_out[: round(0.35 * rows)].all()
+    assert not found.left_out[round(0.5 * rows) :].any()
     assert found.ice_level == pytest.approx(50, rel=3e-3)
     assert areas(counts(ice=1.7)).carbon_fraction == 0
     assert math.isnan(measure(counts(), Optics(3.0, 300.0, 2.7, 0.07)).areas.carbon_fraction)

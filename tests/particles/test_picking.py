@@ -144,6 +144,19 @@ def test_leaves_ice_alone_and_finds_what_is_beside_it() -> None:
     assert compare(picks, outside, image.shape, tolerance_px=9, edge_px=20)["recall"] >= 0.9
 
 
+def test_looks_for_nothing_where_it_is_told_not_to() -> None:
+    made = simulate_micrograph(3, 45, snr=0.1)
+    # Strong texture, as of carbon, that would be taken for particles.
+    texture = blurred_noise(np.random.default_rng(9), (720, 800), torch.ones(720, 401))
+    texture = torch.nn.functional.avg_pool2d(texture[None, None], 31, 1, 15)[0, 0]
+    carbon = torch.arange(800).expand(720, 800) < 320
+    image = torch.where(carbon, made.image + 40 * texture / texture.std(), made.image)
+    picks = pick_blobs(image, OPTICS, made.ctf, DIAMETER_A, left_out=carbon[::40, ::40])
+    outside = made.truth[made.truth[:, 0] > 320 + 40]
+    assert compare(picks, outside, image.shape, tolerance_px=9, edge_px=20)["recall"] >= 0.9
+    assert not bool((picks.x_px < 320).any())
+
+
 @pytest.mark.parametrize("wrong", [0.85, 1.15])
 def test_forgives_a_wrong_diameter(wrong: float) -> None:
     made = simulate_micrograph(4, 50, snr=0.05)

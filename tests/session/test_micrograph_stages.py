@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from scherzer.formats.mrc import read_mrc_header
+from scherzer.formats.mrc import read_mrc, read_mrc_header, write_mrc
 from scherzer.formats.star import read_star
 from scherzer.physics.ctf import electron_wavelength_A
+from scherzer.physics.optics import optics_of_groups
 from scherzer.session.demo import prepare_simulated
 from scherzer.session.folder import Session
 from scherzer.session.found_diameter import with_found_diameter
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages import contrast, ctf, extract, import_, motion, pick
 from scherzer.session.stages.context import Context
+from scherzer.session.stages.micrograph_stage import LEFT_OUT, jobs_of
 from scherzer.session.stages.particle_sets import load_particles
 from scherzer.session.stages.study import recording
 from scherzer.session.workers import Workers
@@ -118,6 +120,39 @@ def test_a_diameter_that_is_not_stated_is_measured_and_told(finished: tuple[Sess
         assert with_found_diameter(session, settings) == settings
         pick.run(session, settings, Context(workers))
     assert recording(session)["diameter"] is None
+
+
+def test_nothing_is_picked_in_what_the_contrast_stage_leaves_out(finished: tuple[Session, SessionSettings]) -> None:
+    session, settings = finished
+    table = session.read("contrast")
+    optics, job = optics_of_groups(table.optics), jobs_of(session, table)[0]
+    task = pick.PickTask(optics, float(settings.acquisition.diameter_A or 0), settings.pick)
+    mask = session.root / "left.mrc"
+    write_mrc(mask, np.repeat([[1, 0]], 2, axis=0).astype(np.int8), 800.0)
+    folder = session.stage("pick")
+    whole = pick.find(job, folder, task).data["x_px"]
+    right = pick.find(replace(job, row={**job.row, LEFT_OUT: mask.name}), folder, task).data["x_px"]
+    assert min(whole) < 200
+    assert len(right) > 0.3 * len(whole)
+    assert min(right) >= 510
+
+
+def test_what_is_left_out_is_written_and_named(finished: tuple[Session, SessionSettings]) -> None:
+    session, settings = finished
+    table = session.read("contrast")
+    job = jobs_of(session, table)[0]
+    name = job.row["rlnMicrographNameNoDW"]
+    image = read_mrc(session.absolute(name)).data.copy()
+    image[:, :400] -= image.std()
+    write_mrc(session.root / "spoilt.mrc", image, 1.6)
+    task = contrast.ContrastTask(optics_of_groups(table.optics), settings.condition, None, "")
+    spoilt = replace(job, name="spoilt", row={**job.row, "rlnMicrographNameNoDW": "spoilt.mrc"})
+    done = contrast.look(spoilt, session.stage("contrast"), task)
+    mask = read_mrc(session.absolute(done.columns[LEFT_OUT])).data
+    assert done.files[0].is_file()
+    assert mask[:, : int(0.35 * mask.shape[1])].all()
+    assert not mask[:, int(0.5 * mask.shape[1]) :].any()
+    assert LEFT_OUT not in job.row
 
 
 def test_extracted_particles_have_both_halves_and_their_images(finished: tuple[Session, SessionSettings]) -> None:

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 # A spot this many times as strong as the typical particle, or this many robust spreads of the picture if that is more,
 # is thicker than any particle.
@@ -62,6 +63,12 @@ def dirt_mask(amount: Tensor, diameter_px: float, particle_amount: float) -> Ten
     if not bool(core.any()):
         return core
     return gaussian_blur(core.to(amount.dtype), diameter_px / 6) > 0.1
+
+
+def resized_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Bring a mask ``(h', w')`` to another grid over the same field by its nearest pixels."""
+    nearest: Tensor = interpolate(mask[None, None].float(), size=shape, mode="nearest-exact")[0, 0]
+    return nearest > 0.5
 
 
 def gaussian_blur(image: Tensor, sigma_px: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scherzer.particles.blob_templates import averaged_template, template_bank
 from scherzer.particles.false_alarms import between, noise_amplitude, noise_image, score_threshold
-from scherzer.particles.flat_image import density, dirt_mask
+from scherzer.particles.flat_image import density, dirt_mask, resized_mask
 from scherzer.particles.matching import LocalSums, fit_template, local_sums, match
 from scherzer.particles.peaks import Peaks, find_peaks, running_maximum, subpixel
 from scherzer.particles.search_field import WINDOW_RADIUS, SearchField, quiet, search_field, shrunk
@@ -118,15 +118,25 @@ class _Found:
 
 
 def pick_blobs(
-    image: Tensor, optics: Optics, ctf: CtfParameters | None, diameter_A: float, settings: PickSettings | None = None
+    image: Tensor,
+    optics: Optics,
+    ctf: CtfParameters | None,
+    diameter_A: float,
+    settings: PickSettings | None = None,
+    left_out: Tensor | None = None,
 ) -> Picks:
     """Pick particles in a micrograph: the candidates of :func:`find_candidates` above the threshold."""
     settings = settings or PickSettings()
-    return find_candidates(image, optics, ctf, diameter_A, settings).above(settings.threshold)
+    return find_candidates(image, optics, ctf, diameter_A, settings, left_out).above(settings.threshold)
 
 
 def find_candidates(
-    image: Tensor, optics: Optics, ctf: CtfParameters | None, diameter_A: float, settings: PickSettings | None = None
+    image: Tensor,
+    optics: Optics,
+    ctf: CtfParameters | None,
+    diameter_A: float,
+    settings: PickSettings | None = None,
+    left_out: Tensor | None = None,
 ) -> Picks:
     """Find what may be a particle in a micrograph.
 
@@ -142,6 +152,9 @@ def find_candidates(
         Largest diameter of the particle; a sixth too large or too small does no harm.
     settings : PickSettings, optional
         Rarely needed.
+    left_out : Tensor, optional
+        ``(h', w')`` bool over the same field on any grid: carbon, contamination and holes, in which nothing is looked
+        for.
 
     Returns
     -------
@@ -165,11 +178,12 @@ def find_candidates(
     small = shrunk(image, optics.pixel_size_A, diameter_A)
     scale = _Scale(diameter_A / small.pixel_A, settings.min_distance_diameters * diameter_A / small.pixel_A)
 
-    field = search_field(small, ctf, diameter_A)
+    out = None if left_out is None else resized_mask(left_out, tuple(small.image.shape))
+    field = search_field(small, ctf, diameter_A, out)
     template, found = _best_of_bank(field, scale)
     dirt = _dirt(small.image, found.peaks[found.certain], scale)
     if bool(dirt.any()):
-        field = search_field(small, ctf, diameter_A, dirt)
+        field = search_field(small, ctf, diameter_A, dirt if out is None else dirt | out)
     found = _refined(field, template, found, scale, settings.false_fraction)
 
     row, column = _centred(field, found, scale)

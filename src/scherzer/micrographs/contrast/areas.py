@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, median_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, median_filter
 from torch import Tensor
 
 from scherzer.micrographs.contrast.whitening import WORKING_PIXEL_A
@@ -23,6 +23,8 @@ SLOPE_CELLS = 3
 # Two groups of levels are two, and no smaller than a share of the image, when their medians lie so many of their own
 # scatters apart. One normal distribution cut in two gives 2.0 to 3.0 (sound images, simulated and real).
 APART, SMALLEST = 3.3, 0.03
+# Whoever leaves parts out must be surer: clumps of large particles part the levels by up to 3.6, aggregates by 9.
+APART_TO_LEAVE_OUT = 5.0
 # Rings are twice as strong on carbon, and this is the least product of that factor with the distance of the two groups;
 # up to 7.5 in simulated micrographs without carbon, from 11 in those with it.
 CARBON_FACTOR, CARBON_CLEAR = 2.0, 9.0
@@ -53,6 +55,9 @@ class Areas:
         Thicker, thinner or at such an edge.
     ice_level : float
         Mean grey level of the rest, without carbon.
+    left_out : ndarray of bool or None
+        ``(h', w')`` over the whole field: carbon, and what is thicker or thinner without doubt, in which no particle
+        is to be looked for; None where there is nothing of it.
     """
 
     thicker_fraction: float
@@ -61,6 +66,7 @@ class Areas:
     edge_fraction: float
     spoilt_fraction: float
     ice_level: float
+    left_out: NDArray[np.bool_] | None = field(default=None, compare=False)
 
 
 def find_areas(image: Tensor, pixel_size_A: float, band: Tensor, band_noise: float, spectra: LocalSpectra) -> Areas:
@@ -93,6 +99,9 @@ def find_areas(image: Tensor, pixel_size_A: float, band: Tensor, band_noise: flo
         odd = ~dark if is_thinner else dark
     ice = ~odd if carbon is None else ~odd & ~_resized(carbon, levels.shape).numpy()
     share = float(odd.mean())
+    left_out = binary_dilation(odd) if apart >= APART_TO_LEAVE_OUT else np.zeros_like(odd)
+    if carbon is not None:
+        left_out = left_out | _resized(carbon, levels.shape).numpy()
     return Areas(
         thicker_fraction=0.0 if is_thinner else share,
         thinner_fraction=share if is_thinner else 0.0,
@@ -100,6 +109,7 @@ def find_areas(image: Tensor, pixel_size_A: float, band: Tensor, band_noise: flo
         edge_fraction=float(edges.float().mean()),
         spoilt_fraction=float((odd | _resized(edges, levels.shape).numpy()).mean()),
         ice_level=float(np.median(levels[ice if ice.any() else ~odd])),
+        left_out=left_out if left_out.any() else None,
     )
 
 

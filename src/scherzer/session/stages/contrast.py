@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
+from scherzer.formats.mrc import write_mrc
 from scherzer.micrographs.condition import ConditionSettings, judge
 from scherzer.micrographs.contrast.classifier import ContrastClass, ContrastClassifier
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements
@@ -20,7 +23,15 @@ from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.ice_thickness import with_thickness
 from scherzer.session.stages.images import read_micrograph
-from scherzer.session.stages.micrograph_stage import absolute_file, counted, jobs_of, lost_in, with_results
+from scherzer.session.stages.micrograph_stage import (
+    LEFT_OUT,
+    absolute_file,
+    counted,
+    jobs_of,
+    lost_in,
+    relative_file,
+    with_results,
+)
 
 STAGE = "contrast"
 PROBABILITY_COLUMNS = ("sczProbabilityGood", "sczProbabilityModerate", "sczProbabilityBad")
@@ -71,7 +82,14 @@ def look(job: Job, folder: Path, task: ContrastTask) -> Done:
         "sczCondition": verdict.kind.replace(" ", "_"),
         "sczNote": "; ".join(verdict.notes),
     }
-    return Done(columns=columns, state=verdict.state, reason=verdict.reason)
+    left_out = found.measurements.areas.left_out
+    if left_out is None:
+        return Done(columns=columns, state=verdict.state, reason=verdict.reason)
+    path = folder / f"{job.name}_left_out.mrc"
+    cell_A = task.optics[int(job.row["rlnOpticsGroup"])].pixel_size_A * image.shape[1] / left_out.shape[1]
+    write_mrc(path, left_out.astype(np.int8), cell_A)
+    columns[LEFT_OUT] = relative_file(folder, path)
+    return Done(columns=columns, files=(path,), state=verdict.state, reason=verdict.reason)
 
 
 def ctf_numbers(row: Row) -> CtfNumbers:
@@ -105,7 +123,8 @@ def measurement_columns(found: Measurements) -> Row:
     """
     parts = asdict(found)
     ice, areas = parts.pop("ice"), parts.pop("areas")
-    own = {name: value for name, value in {**parts, **areas}.items() if name not in _KNOWN_BEFORE}
+    hidden = (*_KNOWN_BEFORE, "left_out")
+    own = {name: value for name, value in {**parts, **areas}.items() if name not in hidden}
     return {
         **{f"scz{name.title().replace('_', '')}": value for name, value in own.items()},
         "rlnCtfIceRingDensity": ice["ring"],

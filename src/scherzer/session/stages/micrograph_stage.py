@@ -14,8 +14,10 @@ from scherzer.session.folder import Session
 from scherzer.session.items import Done, Job, Results, Row, run_items
 from scherzer.session.stages.context import Context, StageOutcome
 
+# Mask of what is left out of a micrograph, over its whole field in coarse pixels; where there is nothing, no file.
+LEFT_OUT = "sczLeftOutMask"
 # Files of one micrograph that later stages read.
-FILE_COLUMNS = ("rlnMicrographName", "rlnMicrographNameNoDW")
+FILE_COLUMNS = ("rlnMicrographName", "rlnMicrographNameNoDW", LEFT_OUT)
 # Comparisons with the session's other micrographs; nothing that is made of one micrograph depends on them.
 COMPARISON_COLUMNS = (
     "rlnMicrographIceThickness",

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from scherzer.formats.errors import BadInput
+from scherzer.formats.mrc import read_mrc
 from scherzer.formats.star import StarTable, write_star
 from scherzer.particles.diameter import Diameter, joined, measure_diameter
 from scherzer.particles.picking import AUTOMATIC_THRESHOLD, PickSettings, find_candidates
@@ -25,7 +27,7 @@ from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.images import ctf_of, read_micrograph
-from scherzer.session.stages.micrograph_stage import absolute_file, jobs_of, lost_in, with_results
+from scherzer.session.stages.micrograph_stage import LEFT_OUT, absolute_file, jobs_of, lost_in, with_results
 
 STAGE = "pick"
 CANDIDATES_FILE = "candidates.star"
@@ -120,7 +122,9 @@ def find(job: Job, folder: Path, task: PickTask) -> Done:
     """Find the candidates of one micrograph."""
     image = read_micrograph(absolute_file(folder, job.row["rlnMicrographName"]))
     optics = task.optics[int(job.row["rlnOpticsGroup"])]
-    found = find_candidates(image, optics, ctf_of(job.row, optics), task.diameter_A, task.settings)
+    mask = job.row.get(LEFT_OUT)
+    left_out = torch.from_numpy(read_mrc(absolute_file(folder, mask)).data > 0) if mask else None
+    found = find_candidates(image, optics, ctf_of(job.row, optics), task.diameter_A, task.settings, left_out)
     return Done(data={"x_px": found.x_px.tolist(), "y_px": found.y_px.tolist(), "score": found.score.tolist()})
 
 
