@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,3 +109,15 @@ def asymmetric() -> Scene:
 def nothing() -> Scene:
     """Images that hold noise alone, beside the map they do not show."""
     return simulate("D2", 240, 1e6)
+
+
+@pytest.fixture(scope="session")
+def scene_of() -> Callable[[str, int, float], Scene]:
+    """Simulate particles of a symmetry, their number and noise given."""
+    return simulate
+
+
+@pytest.fixture(scope="session")
+def phantom_of() -> Callable[[str, int], torch.Tensor]:
+    """Make the phantom of a symmetry and seed."""
+    return phantom

@@ -29,13 +29,17 @@ Verdict = Literal["structure", "no structure", "not certain"]
 
 SIGMA = 4.0  # standard errors that count as evidence; a choice of ours: below 1 in 10,000 if errors are normal
 WEAK_SIGMA = 1.0  # below it there is not even a hint
+# Maps cut out in the outline of a start come to resemble it beyond its low-pass: that is evidence only where the
+# half-maps nearly are. Phantoms refined from another's map agreed with it by up to 9 standard deviations, their
+# half-maps then by at most 3.
+LEAST_BESIDE_START = 3.0
 MARGIN = 2.0  # what the mask smears past the start's low-pass, in units of 1 / diameter
 FINEST_A = 10.0  # held-out scores take no finer detail: the number of poses would grow with its fifth power
 SAMPLING = 2.2  # pixels per finest detail
 SHARE_A = 15.0  # the band in which the share of the signal is taken: poses off by 5 degrees do not matter there
-# Phantoms of C1, D2 and O refined from their own map have 0.87 to 1.1 of the signal, from another's 0.45 to 0.65, in
-# too high a symmetry 0.37 to 0.62; images without a particle lower it, too.
-LEAST_SHARE = 0.7
+# Phantoms of C1, D2 and O refined from their own map have 0.85 to 1.1 of the signal, simulated micrographs' particles
+# 0.73 to 1.3; from another's map 0.38 to 0.65, in too high a symmetry 0.37 to 0.72. Images without a particle lower it.
+LEAST_SHARE = 0.75
 MASK_MARGIN, EDGE_A = 1.1, 10.0  # the sphere around the particle, in diameters, and its edge
 
 
@@ -117,14 +121,14 @@ def judge(
         agreement_beyond(first, second, refined.mask, pixel_size_A, cut_A, len(group), settings.seed)
         for first, second in ((refined.half_maps[0], refined.half_maps[1]), (refined.volume, model))
     )
-    verdict, sentence = conclude(halves, with_start, scores, explained)
+    verdict, sentence = conclude(halves, with_start, scores, explained, symmetry)
     return Judgement(verdict, sentence, halves, with_start, scores, explained)
 
 
 def conclude(
-    half_maps: Agreement | None, start: Agreement | None, scores: HeldOut, explained: Explained
+    half_maps: Agreement | None, start: Agreement | None, scores: HeldOut, explained: Explained, symmetry: str
 ) -> tuple[Verdict, str]:
-    """Return the verdict and why."""
+    """Return the verdict and why, with the point group that was given."""
     known = [
         (found, words)
         for found, words in ((half_maps, "the half-maps agree"), (start, "the map agrees with its start"))
@@ -134,14 +138,17 @@ def conclude(
         ((scores.over_nothing, "nothing"), (scores.over_ball, "a ball"), (scores.over_scrambled, "other detail")),
         key=lambda one: one[0].sigma,
     )
-    agree = any(found.sigma > SIGMA for found, _ in known)
+    agree = half_maps is not None and (
+        half_maps.sigma > SIGMA
+        or (half_maps.sigma > LEAST_BESIDE_START and any(found.sigma > SIGMA for found, _ in known))
+    )
     if weakest.sigma > SIGMA:
         weakest, rival = scores.over_ball, "a ball"  # what says most, where all are exceeded
     if agree:
         found, words = max(known, key=lambda one: one[0].sigma)
         first = f"{words} to {found.to_A:.1f} A, beyond the start's low-pass ({found.sigma:.0f} sd above chance)"
     elif half_maps is not None:
-        first = f"the half-maps do not agree beyond {half_maps.from_A:.1f} A, where what the start gave them ends"
+        first = f"the half-maps do not clearly agree beyond {half_maps.from_A:.1f} A, where what the start gave ends"
     else:
         first = "the images end where what the start gave the half-maps does"
     explains = weakest.sigma > SIGMA
@@ -156,11 +163,19 @@ def conclude(
     if falls_short(explained):
         return "not certain", (
             f"not certain: {so_far}; the map accounts for only {100 * (explained.share or 0):.0f} % of the signal in "
-            f"the images (standard error {100 * explained.error:.0f} %): poses or symmetry may be wrong, "
+            f"the images (standard error {100 * explained.error:.0f} %): {_suspects(symmetry)}, "
             "or many images show something else"
         )
+    if explained.share is None:
+        return "not certain", f"not certain: {so_far}, but what share of the images' signal that is cannot be told"
     verdict: Verdict = "structure" if agree and explains else "not certain"
     return verdict, f"{verdict}: {so_far}"
+
+
+def _suspects(symmetry: str) -> str:
+    if symmetry == "C1":
+        return "the poses may be wrong"
+    return f"the symmetry {symmetry} that was given, or the poses, may be wrong"
 
 
 def falls_short(explained: Explained) -> bool:
