@@ -20,6 +20,7 @@ from scherzer.particles.class_averages import (
     ring_correlation,
 )
 from scherzer.particles.class_misfit import unexplained_power
+from scherzer.particles.class_noise import residual_noise
 from scherzer.particles.class_upkeep import mass_centre, split_populous
 from scherzer.particles.image_rotation import even_angles, rotated_band, turned_back
 from scherzer.physics.optics import Optics
@@ -47,6 +48,20 @@ def focused(images: torch.Tensor, half: torch.Tensor | None = None) -> ParticleS
     ctf = Optics(3.0, 300.0, 0.0, 1.0).ctf_parameters(0.0, 0.0)[torch.zeros(n, dtype=torch.int64)]
     half = torch.arange(n) % 2 + 1 if half is None else half
     return ParticleSet.from_images(images, ctf, 3.0, torch.zeros(n, dtype=torch.int64), half)
+
+
+def test_what_is_no_particle_does_not_pass_for_noise() -> None:
+    clean = torch.randn(200, BOX, BOX, generator=generator(4))
+    edges = 8 * (real_radius(BOX, 2) < 9) * (torch.arange(BOX) > 14)
+    mixed = focused(torch.cat([clean, clean[:40] + edges]))
+    band = make_band(BOX, 10.0)
+    count = len(mixed)
+    nowhere = torch.zeros((count, 1), dtype=torch.int64)
+    nothing = Assignment(nowhere, nowhere, torch.zeros(count, 1, 2), torch.zeros(count, 1), torch.zeros(count))
+    before = torch.full((BOX // 2 + 1,), 7.0)
+    found = residual_noise(mixed, before, nothing, torch.zeros(2, 1, 1, len(band), dtype=torch.complex64), band)
+    assert torch.allclose(found[1:10], torch.tensor(float(BOX**2)), rtol=0.1)
+    assert torch.equal(found[11:], before[11:])
 
 
 def test_rendering_agrees_with_the_analytic_image() -> None:

@@ -144,7 +144,7 @@ def test_angles_explain_the_images() -> None:
         ]
     )
     moved = phase_ramp(result.shift_A[index] / small.extent_A, band.kx, band.ky)
-    model, image = found * moved * band_ctf(small, band), band.take(small.transforms)
+    model, image = found * moved * band_ctf(small, band), band.take(small.spectra())
 
     def correlation(a: torch.Tensor) -> float:
         return float(((a.conj() * image).real.sum(1) / (a.norm(dim=1) * image.norm(dim=1))).mean())

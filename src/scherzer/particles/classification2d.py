@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from scherzer.fourier.crop import even_fast_length
-from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band, make_band
-from scherzer.likelihood.noise import image_power, merge_noise, residual_power
+from scherzer.likelihood.noise import image_power
 from scherzer.likelihood.particle_set import ParticleSet
-from scherzer.likelihood.score import ScoredImages, band_ctf, prepare
+from scherzer.likelihood.score import ScoredImages, prepare
 from scherzer.likelihood.search import shift_grid
 from scherzer.particles.class_assignment import FINER, Assignment, assign, refine_best, shift_spread_px
 from scherzer.particles.class_averages import Averages, ClassSums, add_particles, make_averages
 from scherzer.particles.class_misfit import unexplained_power
+from scherzer.particles.class_noise import residual_noise
 from scherzer.particles.class_rounds import Class2DSettings, Round, number_of_classes, schedule
 from scherzer.particles.class_upkeep import mass_centre, split_populous
 from scherzer.particles.image_rotation import RotatedBand, even_angles, rotated_band, turned_back
@@ -36,7 +36,6 @@ BETTER_CLASSES = 0.25  # share of the classes that decides how far that is
 LOOK_AHEAD = 0.85  # resolution compared next, in units of that reached: finer shells would cost time and hold noise
 SHIFT_SIGMA = 0.5  # expected shifts, in units of the largest tried, until they are measured
 LEAST_SHIFT_SIGMA = 0.25  # the same, least that may be measured: a narrow prior would prove itself right
-CHUNK = 1024  # particles whose residuals are held at a time
 LONGEST_MOVE = 0.05  # of the diameter, in one recentring
 NOISE_LIMIT = 0.5  # a particle that the flat class explains better than all others together is none
 
@@ -159,7 +158,7 @@ def classify2d(
         assignment, _ = split_populous(assignment, frame.class_count, generator)
         fresh = _add(images, part.half, assignment, frame.class_count, view.rotated)
         if current.keep == 0:
-            noise = _residual_noise(part, noise, assignment, references, view.band)
+            noise = residual_noise(part, noise, assignment, references, view.band)
         sums = fresh if current.keep == 0 else sums.faded(current.keep).plus(fresh)
         averages = frame.average(sums, resolution_A)
         if number % RECENTRE_EVERY == 1:
@@ -285,21 +284,6 @@ def _refined(
     fine = replace(view, angles=angles, rotated=rotated_band(view.band, angles))
     references = fine.references(averages)
     return refine_best(images, half, references, assignment, view.shift_step_px, sigma_px), fine, references
-
-
-def _residual_noise(
-    particles: ParticleSet, noise: Tensor, assignment: Assignment, references: Tensor, band: Band
-) -> Tensor:
-    """Noise spectrum from what the best candidates leave unexplained within the band."""
-    measured = torch.zeros((2, len(noise)), dtype=torch.float64, device=noise.device)
-    for rows in torch.arange(len(particles), device=noise.device).split(CHUNK):
-        part = particles[rows]
-        model = references[part.half - 1, assignment.classes[rows, 0], assignment.angles[rows, 0]]
-        explained = assignment.weight[rows].sum(1, keepdim=True)  # nothing is explained where there is no particle
-        ramp = phase_ramp(assignment.shift_px[rows, 0] / band.box, band.kx, band.ky)
-        residual = band.take(part.spectra()) - explained * band_ctf(part, band) * ramp * model
-        measured += residual_power(residual, band.shell, len(noise))
-    return merge_noise(measured, noise)
 
 
 def _last_round(
