@@ -5,7 +5,8 @@
 Sets are those of ``particle_sets.py``: 2,000 particles each, box 128 at 1.8 A; O, D2 and C1 by default. All refinements
 start from the truth low-passed to 35 A. ``--relion`` runs relion_refine_mpi too, where it is installed: an hour a set.
 Maps are compared with the truth in one mask, poses with the true ones; what true poses give is the ceiling. Processor
-times are those of all threads.
+times are those of all threads. The last tables say how time grows with particles, and how near the exhaustive search
+comes to the rate at which one core multiplies matrices of its size and type.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,18 +34,32 @@ from scherzer.formats.mrc import read_mrc
 from scherzer.formats.star import read_star
 from scherzer.fourier.filters import lowpass
 from scherzer.fourier.shells import fourier_shell_correlation
+from scherzer.fourier.slices import slice_table
 from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import angle_between, from_euler
+from scherzer.likelihood.band import make_band
 from scherzer.likelihood.noise import image_power
+from scherzer.likelihood.score import gemm_dtype, prepare
+from scherzer.likelihood.search import search
 from scherzer.maps.fsc import crossing_A, fsc_curves
 from scherzer.maps.half_set import insert
 from scherzer.maps.masks import solvent_mask
-from scherzer.maps.pose_search import WeightedPoses
+from scherzer.maps.pose_search import (
+    BLOCK,
+    RoundPlan,
+    WeightedPoses,
+    affordable_grid,
+    angular_step_rad,
+    shifts_for,
+    slice_bank,
+)
 from scherzer.maps.reconstruction import solve, symmetric
-from scherzer.maps.refinement import fit_sampling, refine
+from scherzer.maps.refinement import refine
+from scherzer.maps.refinement_round import SEARCH_FINEST_A, fit_sampling
 from scherzer.maps.settings import RefineSettings
 
-COUNT, SETS, GROWTH = 2000, ("O", "D2", "C1"), (1000, 2000, 4000)
+COUNT, SETS, GROWTH = 2000, ("O", "D2", "C1"), (1000, 2000, 4000, 8000)
+TRIES = 3  # of a timing, of which the shortest counts
 WRONG_DEG = 10.0
 RELION = (
     "mpirun --oversubscribe -n 3 relion_refine_mpi --o out/run --auto_refine --split_random_halves --i particles.star "
@@ -160,6 +176,41 @@ def growth(known: Known) -> list[tuple[int, float]]:
     return [(len(part.particles), ours(part, RefineSettings()).cpu_s / len(part.particles)) for part in parts]
 
 
+def throughput(known: Known, range_A: float) -> tuple[float, float]:
+    """Return the rate of the exhaustive search and of matrix products alone, FLOP / s of one core.
+
+    The search is that of a block of particles with all that belongs to it: moving images, both products, pruning and
+    the decision in float32; the products are counted. Alone, the first of them is timed on as many rows.
+    """
+    particles, group, diameter_A = known.particles, point_group(known.case.symmetry), known.case.diameter_A
+    band = make_band(particles.box, particles.extent_A / SEARCH_FINEST_A)
+    shifts = shifts_for(SEARCH_FINEST_A, PIXEL_A, range_A, torch.device("cpu"))
+    radius, step_rad = float(band.kx.max()), angular_step_rad(SEARCH_FINEST_A, diameter_A)
+    plan = RoundPlan(radius, radius, step_rad, shifts, range_A / PIXEL_A, torch.zeros(3))
+    grid, in_plane = affordable_grid(plan, group, COUNT // 2, len(band))
+    bank = slice_bank(slice_table(known.truth, radius), grid, band, in_plane)
+    images = prepare(particles[torch.arange(BLOCK)], band, image_power(particles))
+    products = 2.0 * BLOCK * len(band) * len(grid) * (2 * len(shifts) + 1)
+    left = torch.randn(len(images) * len(shifts), 2 * len(band)).to(gemm_dtype("cpu"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = products / shortest(lambda: search(images, bank, shifts, keep=4))
+    alone = 2.0 * left.numel() * len(grid) / shortest(lambda: left @ bank.matrix)
+    torch.set_num_threads(threads)
+    return found, alone
+
+
+def shortest(work: Callable[[], object]) -> float:
+    """Return the processor seconds of the quickest of a few tries, after one to warm up."""
+    work()
+    spent = []
+    for _ in range(TRIES):
+        begin = time.process_time()
+        work()
+        spent.append(time.process_time() - begin)
+    return min(spent)
+
+
 def main() -> None:
     """Print the tables."""
     chosen = [name for name in sys.argv[1:] if not name.startswith("-")] or list(SETS)
@@ -176,6 +227,13 @@ def main() -> None:
     table = Table("particles of O", "CPU ms a particle")
     for count, seconds in growth(known_particles("O", max(GROWTH))):
         table.add_row(str(count), f"{1e3 * seconds:.0f}")
+    console.print(table)
+    table = Table("exhaustive search", "GFLOP / s", "matrix product alone", "share")
+    for name in ("D2", "O"):
+        known = known_particles(name, BLOCK)
+        for when, range_A in (("first round", RefineSettings().shift_range_A), ("later", SEARCH_FINEST_A / 3)):
+            found, alone = throughput(known, range_A)
+            table.add_row(f"{name}, {when}", f"{found / 1e9:.0f}", f"{alone / 1e9:.0f}", f"{found / alone:.0%}")
     console.print(table)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scherzer.fourier.grids import centred_rfftn, rfft_radius
+from scherzer.fourier.grids import centred_rfftn, rfft_radius, square_modulus
 
 
 def shell_index(box: int, ndim: int, device: torch.device | str = "cpu") -> Tensor:
@@ -69,5 +69,5 @@ def fourier_shell_correlation(first: Tensor, second: Tensor) -> Tensor:
     """
     a, b = centred_rfftn(first), centred_rfftn(second)
     cross = shell_sum((a * b.conj()).real, 3)
-    power = torch.sqrt(shell_sum(a.abs() ** 2, 3) * shell_sum(b.abs() ** 2, 3))
+    power = torch.sqrt(shell_sum(square_modulus(a), 3) * shell_sum(square_modulus(b), 3))
     return torch.where(power > 0, cross / power.clamp(min=1e-300), torch.zeros_like(cross))

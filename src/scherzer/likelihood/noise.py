@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scherzer.fourier.grids import square_modulus
 from scherzer.fourier.shells import shell_mean
 from scherzer.likelihood.particle_set import ParticleSet
 
@@ -21,7 +22,7 @@ def image_power(particles: ParticleSet) -> Tensor:
     """
     total = torch.zeros(particles.box // 2 + 1, dtype=torch.float64, device=particles.device)
     for part in particles.blocks():
-        total += shell_mean(part.spectra().abs() ** 2, 2).sum(0)
+        total += shell_mean(square_modulus(part.spectra()), 2).sum(0)
     return (total / max(len(particles), 1)).float().clamp(min=1e-12)
 
 
@@ -29,7 +30,7 @@ def group_power(particles: ParticleSet, groups: int) -> Tensor:
     """:func:`image_power` of each of a number of optics groups: ``(g, b // 2 + 1)``."""
     total = torch.zeros((groups, particles.box // 2 + 1), dtype=torch.float64, device=particles.device)
     for part in particles.blocks():
-        total.index_add_(0, part.optics_group, shell_mean(part.spectra().abs() ** 2, 2))
+        total.index_add_(0, part.optics_group, shell_mean(square_modulus(part.spectra()), 2))
     members = torch.bincount(particles.optics_group, minlength=groups).clamp(min=1)
     return (total / members[:, None]).float().clamp(min=1e-12)
 
@@ -78,7 +79,7 @@ def residual_power(residual: Tensor, shell: Tensor, shells: int) -> Tensor:
         ``(2, shells)`` float64: sums and counts; the noise spectrum is their ratio.
     """
     sums = torch.zeros((2, shells), dtype=torch.float64, device=residual.device)
-    sums[0].index_add_(0, shell, (residual.abs() ** 2).double().sum(0))
+    sums[0].index_add_(0, shell, square_modulus(residual).double().sum(0))
     sums[1].index_add_(0, shell, torch.full_like(shell, len(residual), dtype=torch.float64))
     return sums
 

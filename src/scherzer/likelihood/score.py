@@ -17,6 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from scherzer.fourier.grids import square_modulus
 from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band
 from scherzer.likelihood.particle_set import ParticleSet
@@ -107,7 +108,7 @@ def cross_term(images: ScoredImages, references: Tensor, shifts_px: Tensor) -> T
     ramps = phase_ramp(shifts_px / images.band.box, images.band.kx, images.band.ky)
     product = references.conj() * images.data[:, None, :]
     cross = 2 * (product @ ramps.conj().T).real
-    return cross - (references.abs() ** 2 @ images.power[:, :, None])
+    return cross - (square_modulus(references) @ images.power[:, :, None])
 
 
 @lru_cache(maxsize=8)

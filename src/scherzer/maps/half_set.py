@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scherzer.fourier.grids import square_modulus
 from scherzer.fourier.shifts import phase_ramp
 from scherzer.fourier.slices import SliceAccumulator, SliceGrid, slice_table
 from scherzer.likelihood.band import make_band
@@ -115,7 +116,7 @@ def residuals(particles: ParticleSet, volume: Tensor, noise: Tensor, poses: Pose
         weight = 1 / noise[:, band.shell][part.optics_group]
         left = data - model
         power = torch.stack([residual_power(left[part.optics_group == g], band.shell, shells) for g in range(groups)])
-        return power, ((model.conj() * data).real * weight).sum(1), (model.abs() ** 2 * weight).sum(1)
+        return power, ((model.conj() * data).real * weight).sum(1), (square_modulus(model) * weight).sum(1)
 
     found = map_blocks(compare, row_blocks(len(particles), volume.device), volume.device)
     power, cross, square = zip(*found, strict=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scherzer.fourier.filters import cosine_edge
-from scherzer.fourier.grids import centred_rfftn
+from scherzer.fourier.grids import centred_rfftn, square_modulus
 from scherzer.fourier.shells import shell_mean
 from scherzer.fourier.slices import SliceAccumulator, SliceGrid, slice_points, volume_from_sums
 from scherzer.likelihood.score import ScoredImages
@@ -108,4 +108,4 @@ def spherical_mask(box: int, pixel_size_A: float, diameter_A: float, edge_A: flo
 
 def radial_power(volume: Tensor) -> Tensor:
     """Mean power of a map's transform per shell, ``(b // 2 + 1,)``."""
-    return shell_mean(centred_rfftn(volume).abs() ** 2, 3).float()
+    return shell_mean(square_modulus(centred_rfftn(volume)), 3).float()

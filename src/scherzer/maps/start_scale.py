@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from scherzer.fourier.filters import apply_radial
+from scherzer.fourier.grids import square_modulus
 from scherzer.fourier.shifts import phase_ramp
 from scherzer.fourier.slices import slice_table
 from scherzer.geometry.sphere import orientation_grid
@@ -59,7 +60,7 @@ def scaled_start(
         chosen = references.values[found.reference[:, 0]]
         chosen = chosen * phase_ramp(found.shift_px[:, 0] / band.box, band.kx, band.ky)
         cross = (chosen.conj() * images.data).real.sum(0).double()
-        square = (chosen.abs() ** 2 * images.power).sum(0).double()
+        square = (square_modulus(chosen) * images.power).sum(0).double()
         shells = volume.shape[-1] // 2 + 1
         ratio = torch.zeros(shells, dtype=torch.float64, device=volume.device).index_add_(0, shell, cross)
         weight = torch.zeros_like(ratio).index_add_(0, shell, square)
