@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from scherzer.cli.main import app
-from scherzer.formats.mrc import write_mrc
+from scherzer.formats.mrc import read_mrc, write_mrc
+from scherzer.micrographs.contrast.classifier import ContrastClassifier
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,64 @@ def test_a_micrograph_that_cannot_be_read_is_named_with_its_row(labelled: Path, 
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     line = refused("evaluate", str(tmp_path / "labels.csv"))
     assert f"{tmp_path}/labels.csv row 3: flat.mrc: is zero everywhere" in line
+
+
+def train(labels: Path, out: Path, workers: str = "1") -> str:
+    arguments = ["contrast", "train", str(labels), "--out", str(out), "--workers", workers]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def many(labelled: Path) -> Path:
+    """Return thirty labels: each image once more under other names, as a copy, and once turned."""
+    lines = ["micrograph,label,session"]
+    for index in range(30):
+        image = read_mrc(labelled / f"m{index % 12}.mrc").data
+        turned = np.ascontiguousarray(np.rot90(image, index // 12))
+        write_mrc(labelled / f"n{index}.mrc", turned, 2.0, "image")
+        lines.append(f"n{index}.mrc,{('good', 'moderate', 'bad')[index % 3]},s{index % 4}")
+    (labelled / "many.csv").write_text("\n".join(lines))
+    return labelled / "many.csv"
+
+
+@pytest.fixture(scope="module")
+def trained(many: Path) -> Path:
+    """Return the folder of a training."""
+    train(many, many.parent / "trained")
+    return many.parent / "trained"
+
+
+def test_training_leaves_weights_and_a_card(many: Path, trained: Path) -> None:
+    assert ContrastClassifier.load(trained / "contrast.safetensors").networks
+    card = json.loads((trained / "model_card.json").read_text())
+    assert card["data"]["by_label"] == {"good": 10, "moderate": 10, "bad": 10}
+    assert card["data"]["labels_sha256"] == hashlib.sha256(many.read_bytes()).hexdigest()
+    assert card["made"]["by_session"]
+    assert sum(map(sum, card["after"]["network"]["confusion"])) == 30
+    assert card["data"]["labels_sha256"] in (trained / "model_card.md").read_text()
+
+
+@pytest.mark.slow
+def test_training_is_the_same_with_more_workers_and_its_weights_are_used(many: Path, trained: Path) -> None:
+    again = trained.with_name("again")
+    shown = train(many, again, "2").replace("/again", "/trained")
+    for file in ("contrast.safetensors", "model_card.json", "model_card.md"):
+        assert (again / file).read_bytes() == (trained / file).read_bytes()
+    assert train(many, trained) == shown  # read back
+    weights = str(trained / "contrast.safetensors")
+    result = CliRunner().invoke(app, ["contrast", "evaluate", str(many), "--weights", weights])
+    assert result.exit_code == 0, result.output
+
+
+def test_too_few_labels_are_refused(labelled: Path, many: Path, tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path / "out"))
+    assert "holds 12 labels, and training takes 30 at least" in refused("train", str(labelled / "labels.csv"), *out)
+    text = many.read_text().replace(",bad", ",moderate").replace("n2.mrc,moderate", "n2.mrc,bad")
+    (labelled / "few.csv").write_text(text)
+    assert "only 1 micrographs are labelled bad" in refused("train", str(labelled / "few.csv"), *out)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_word_that_is_no_command_is_a_session(tmp_path: Path) -> None:

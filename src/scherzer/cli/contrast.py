@@ -1,4 +1,4 @@
-"""``scherzer contrast``: of a session; how well it does on given labels."""
+"""``scherzer contrast``: of a session; how well it does on given labels; its training on them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ LabelsFile = Annotated[
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of contrast train. Default: the shipped ones.")]
 
 
-@contrast.callback(subcommand_metavar="SESSION | evaluate LABELS.csv")
+@contrast.callback(subcommand_metavar="SESSION | evaluate LABELS.csv | train LABELS.csv")
 def _contrast() -> None:
-    """Sort micrographs by contrast; test what sorts.
+    """Sort micrographs by contrast; test or train what sorts.
 
     Example: scherzer contrast apo; scherzer contrast evaluate labels.csv
     """
@@ -82,6 +82,36 @@ def evaluate(
         with Workers(workers) as pool, screen.bar("evaluate") as progress:
             found = run_evaluation(Evaluation(read, weights or SHIPPED, out), pool, progress, draw_reliability)
         show_evaluation(found, screen.console)
+
+
+@contrast.command()
+def train(
+    labels: LabelsFile,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where weights and model card go.")],
+    pixel_size: options.PixelSize = None,
+    voltage: options.Voltage = None,
+    cs: options.Cs = None,
+    amplitude_contrast: options.AmplitudeContrast = None,
+    workers: options.Workers = None,
+) -> None:
+    """Fit the classifier to 30 or more labels of yours.
+
+    How far it is changed, cross-validation decides; sessions are not cut. More columns as for evaluate.
+
+    Example: scherzer contrast train labels.csv --out mine; scherzer contrast apo --weights mine/contrast.safetensors
+    """
+    with plain_errors():
+        from scherzer.cli.contrast_tables import show_card
+        from scherzer.micrographs.contrast.fine_tuning import TuningSettings
+        from scherzer.session.standalone.contrast_labels import read_labels
+        from scherzer.session.standalone.contrast_train import train as fit
+        from scherzer.session.workers import Workers
+
+        read = read_labels(labels, _stated(pixel_size, voltage, cs, amplitude_contrast))
+        screen = Screen()
+        with Workers(workers) as pool, screen.bar("train") as progress:
+            card = fit(read, out, TuningSettings(), pool, progress)
+        show_card(card, out, screen.console)
 
 
 def _stated(pixel_size: float | None, voltage: float | None, cs: float | None, amplitude: float | None) -> Any:

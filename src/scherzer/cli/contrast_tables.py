@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from scherzer.micrographs.contrast.evaluation import METHODS, SCORES
+from scherzer.micrographs.contrast.model_card import network_words, rival_words
 from scherzer.micrographs.contrast.visibility import LABELS
 
 HEADINGS = {"network": "network", "measurements": "measurements"}
@@ -39,6 +41,21 @@ def show_evaluation(found: Mapping[str, Any], console: Console) -> None:
             _add_confusion(table, f"{name} {row['group']}", row["micrographs"], confusions)
     console.print(table)
     console.print(f"The smaller log loss here: {HEADINGS[found['smaller_log_loss']]}.")
+
+
+def show_card(card: Mapping[str, Any], out: Path, console: Console) -> None:
+    """Print what training gained and where its files are."""
+    data = card["data"]
+    counts = ", ".join(f"{count} {label}" for label, count in data["by_label"].items())
+    console.print(f"{data['micrographs']} micrographs: {counts}")
+    for note in data["notes"]:
+        console.print(note, soft_wrap=True, markup=False)
+    columns = {f"{HEADINGS[method]}\n{when}": card[when][method] for method in METHODS for when in ("before", "after")}
+    console.print(score_table(columns))
+    console.print(f"On labels held out. Interval: {card['after']['interval']}.", soft_wrap=True)
+    console.print(f"Network: {network_words(card)}.", soft_wrap=True)
+    console.print(f"Rival: {rival_words(card)}.", soft_wrap=True)
+    console.print(f"Weights and model card: {out}", soft_wrap=True, markup=False)
 
 
 def score_table(columns: Mapping[str, Mapping[str, Any]]) -> Table:

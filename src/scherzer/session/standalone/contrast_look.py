@@ -40,10 +40,14 @@ class Seen:
 def look(micrograph: LabelledMicrograph, weights: Path) -> Seen:
     """Classify a micrograph by network and by rival."""
     image = read_micrograph(micrograph.path)
-    numbers = CtfNumbers.of(estimate_ctf(image, micrograph.optics, CtfSettings())) if micrograph.has_ctf else None
     classifier = loaded(weights)
-    found = classifier.classify(image, micrograph.optics, numbers)
+    found = classifier.classify(image, micrograph.optics, ctf_of_labelled(micrograph, image))
     return Seen(found, classifier.logistic.probabilities(features_of(found.measurements)[None])[0])
+
+
+def ctf_of_labelled(micrograph: LabelledMicrograph, image: Tensor) -> CtfNumbers | None:
+    """Fit the CTF of a micrograph where the microscope is known; the measurements ask for it, the network does not."""
+    return CtfNumbers.of(estimate_ctf(image, micrograph.optics, CtfSettings())) if micrograph.has_ctf else None
 
 
 @lru_cache(maxsize=1)
