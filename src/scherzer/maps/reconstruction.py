@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,6 +59,20 @@ class SymmetricSums:
     def __add__(self, other: SymmetricSums) -> SymmetricSums:
         return SymmetricSums(self.grid, self.sums + other.sums)
 
+    @cached_property
+    def shell(self) -> Tensor:
+        """Shell number of every entry, ``(z, y, x)`` int32; ``b // 2 + 1`` beyond the radius of the grid."""
+        radius = self.grid.radii(self.sums.device)
+        beyond = radius > self.grid.radius
+        return radius.round_().masked_fill_(beyond, self.grid.box // 2 + 1).int()
+
+    @cached_property
+    def mean_weight(self) -> Tensor:
+        """Mean weight in every shell, ``(b // 2 + 2,)``."""
+        shell, size = self.shell.flatten(), self.grid.box // 2 + 2
+        totals = torch.bincount(shell, weights=self.sums[..., 2].flatten().double(), minlength=size)
+        return (totals / torch.bincount(shell, minlength=size).clamp(min=1)).float()
+
 
 def symmetric(accumulator: SliceAccumulator, group: Tensor) -> SymmetricSums:
     """Impose a ``(g, 3, 3)`` point group on inserted data."""
@@ -82,21 +97,15 @@ def solve(symmetrised: SymmetricSums, fsc: Tensor | None = None) -> Tensor:
     Tensor
         ``(b, b, b)``.
     """
-    grid, sums = symmetrised.grid, symmetrised.sums
-    weight = sums[..., 2]
-    radius = grid.radii(sums.device)
-    inside = radius <= grid.radius
-    shell = torch.where(inside, torch.round(radius).long(), grid.box // 2 + 1)
-    counts = torch.bincount(shell.flatten(), minlength=grid.box // 2 + 2)
-    totals = torch.bincount(shell.flatten(), weights=weight.flatten().double(), minlength=grid.box // 2 + 2)
-    mean = (totals / counts.clamp(min=1)).float()
-    if fsc is None:
-        ratio = torch.full_like(mean, WEIGHT_FLOOR)
-    else:
+    sums, mean = symmetrised.sums, symmetrised.mean_weight
+    ratio = torch.full_like(mean, WEIGHT_FLOOR)
+    if fsc is not None:
         clamped = fsc.clamp(0.001, 0.999).float()
-        ratio = torch.cat(((1 - clamped) / clamped, torch.full_like(mean[:1], 999.0))).clamp(min=WEIGHT_FLOOR)
-    entries = torch.view_as_complex(sums[..., :2].contiguous()) / (weight + (mean * ratio)[shell]).clamp(min=1e-20)
-    return volume_from_sums(torch.where(inside, entries, 0), grid)
+        ratio[:-1] = ((1 - clamped) / clamped).clamp(min=WEIGHT_FLOOR)
+    prior = mean * ratio
+    prior[-1] = torch.inf  # beyond the grid's radius there is nothing
+    inverse = (sums[..., 2] + prior[symmetrised.shell]).clamp_(min=1e-20).reciprocal_()
+    return volume_from_sums(torch.view_as_complex(sums[..., :2] * inverse[..., None]), symmetrised.grid)
 
 
 def spherical_mask(box: int, pixel_size_A: float, diameter_A: float, edge_A: float, device: torch.device) -> Tensor:

@@ -31,9 +31,10 @@ def symmetrise_sums(sums: Tensor, grid: SliceGrid, group: Tensor) -> Tensor:
     Tensor
         ``(z, y, x, 3)``, zero beyond the grid's radius.
     """
-    half = grid.radii(sums.device)[:, :, 1:] <= grid.radius
-    points = (torch.nonzero(half).T.flip(0) - _origin(grid, sums.device)).int()
-    inside = _place(points, grid)
+    radii = grid.radii(sums.device)
+    radii[:, :, 0] = torch.inf  # the margin
+    inside = torch.nonzero(radii.flatten() <= grid.radius)[:, 0]
+    points = _points(inside.int(), grid)
     rows = sums.reshape(-1, 3)[inside]
     table = _filled(torch.zeros_like(sums), inside, rows)
     for mates in coset_steps(group):
@@ -43,9 +44,12 @@ def symmetrise_sums(sums: Tensor, grid: SliceGrid, group: Tensor) -> Tensor:
     return table
 
 
-def _origin(grid: SliceGrid, device: torch.device) -> Tensor:
-    """Where frequency 0 lies among those with x >= 0: x, y, z, ``(3, 1)``."""
-    return torch.tensor([[0], [grid.extent], [grid.extent]], device=device)
+def _points(place: Tensor, grid: SliceGrid) -> Tensor:
+    """Return the whole points, x, y, z in px of the padded box, of rows of the table: ``(3, p)`` int32."""
+    _, ny, nx = grid.shape
+    line = place // nx
+    z = line // ny
+    return torch.stack((place - line * nx - 1, line - z * ny - grid.extent, z - grid.extent))
 
 
 def _place(points: Tensor, grid: SliceGrid) -> Tensor:
@@ -123,7 +127,7 @@ def _moved(table: Tensor, points: Tensor, grid: SliceGrid, operator: Tensor) -> 
 
 def _filled(table: Tensor, inside: Tensor, rows: Tensor) -> Tensor:
     """Lay rows into a table of the grid, its margin at x = -1 with them."""
-    table.reshape(-1, 3).index_copy_(0, inside.long(), rows)
+    table.reshape(-1, 3).index_copy_(0, inside, rows)
     table[:, :, 0] = table[:, :, 2].flip(0, 1) * table.new_tensor(MIRROR)
     return table
 
