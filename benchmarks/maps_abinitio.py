@@ -22,7 +22,7 @@ from scherzer.geometry.point_groups import normaliser
 from scherzer.maps.abinitio import AbInitio, reconstruct_ab_initio
 from scherzer.maps.fsc import crossing_A
 from scherzer.maps.map_alignment import align_map, mirrored, moved_map
-from scherzer.maps.refinement import fit_sampling
+from scherzer.maps.refinement_round import fit_sampling
 from scherzer.maps.settings import AbInitioSettings
 
 SETS = ("O", "D2", "D7", "C1", "noise")

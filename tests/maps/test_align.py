@@ -12,7 +12,7 @@ from scherzer.geometry.rotations import angle_between
 from scherzer.likelihood.band import make_band
 from scherzer.likelihood.local import Poses
 from scherzer.likelihood.search import shift_grid
-from scherzer.maps.half_set import RoundPlan, WeightedPoses, align
+from scherzer.maps.pose_search import RoundPlan, WeightedPoses, align
 
 Scene = Any  # of conftest.py
 AWAY_PX = torch.tensor([5.0, -4.0])

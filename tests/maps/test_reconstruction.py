@@ -11,18 +11,17 @@ from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.local import Poses
 from scherzer.likelihood.noise import image_power
-from scherzer.maps.half_set import (
+from scherzer.maps.half_set import insert, residuals
+from scherzer.maps.pose_search import (
     COARSEST_STEP_RAD,
     RoundPlan,
     WeightedPoses,
+    affordable_grid,
     angular_step_rad,
-    insert,
-    residuals,
     shifts_for,
 )
-from scherzer.maps.pose_search import affordable_grid
 from scherzer.maps.reconstruction import radial_power, solve, symmetric
-from scherzer.maps.refinement import fit_sampling
+from scherzer.maps.refinement_round import fit_sampling
 from scherzer.maps.settings import RefineSettings
 from scherzer.maps.start_scale import sample_of, scaled_start
 

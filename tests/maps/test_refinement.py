@@ -11,7 +11,8 @@ from scherzer.fourier.grids import centred_rfftn
 from scherzer.fourier.shells import fourier_shell_correlation, shell_sum
 from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import angle_between
-from scherzer.maps.refinement import Refinement, refine, working_box
+from scherzer.maps.refinement import Refinement, refine
+from scherzer.maps.refinement_round import working_box
 from scherzer.maps.settings import RefineSettings
 from scherzer.maps.symmetrise import symmetrise_volume
 

@@ -20,7 +20,7 @@ from scherzer.likelihood.band import make_band
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.score import ScoredImages, prepare
 from scherzer.likelihood.search import ReferenceBank, shift_grid
-from scherzer.maps.half_set import COARSEST_STEP_RAD, slice_bank
+from scherzer.maps.pose_search import COARSEST_STEP_RAD, slice_bank
 from scherzer.maps.reconstruction import SymmetricSums, solve, symmetric
 from scherzer.maps.stochastic import Specimen, joined, resampled
 

@@ -16,30 +16,8 @@ from scherzer.likelihood.noise import residual_power
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import band_ctf, prepare
-from scherzer.maps.pose_search import (
-    COARSEST_STEP_RAD,
-    RoundPlan,
-    WeightedPoses,
-    align,
-    angular_step_rad,
-    row_blocks,
-    shifts_for,
-    slice_bank,
-)
+from scherzer.maps.pose_search import WeightedPoses, row_blocks
 from scherzer.maps.reconstruction import insert_images
-
-__all__ = [
-    "COARSEST_STEP_RAD",
-    "Residuals",
-    "RoundPlan",
-    "WeightedPoses",
-    "align",
-    "angular_step_rad",
-    "insert",
-    "residuals",
-    "shifts_for",
-    "slice_bank",
-]
 
 LEAST_SHARE = 0.01  # of the best candidate's weight: below it a candidate is not inserted
 

@@ -26,7 +26,7 @@ from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import ScoredImages, prepare
 from scherzer.likelihood.search import ReferenceBank
 from scherzer.maps.fsc import randomise_phases
-from scherzer.maps.half_set import angular_step_rad, shifts_for, slice_bank
+from scherzer.maps.pose_search import angular_step_rad, shifts_for, slice_bank
 from scherzer.maps.symmetrise import symmetrise_volume
 
 FLOPS = 4e11  # for one map: a few seconds; fewer particles are scored where it does not suffice

@@ -22,7 +22,8 @@ from scherzer.maps.agreement import Agreement, agreement_beyond
 from scherzer.maps.explained import Explained, explained_signal
 from scherzer.maps.held_out import HeldOut, held_out
 from scherzer.maps.reconstruction import spherical_mask
-from scherzer.maps.refinement import Refinement, fit_sampling
+from scherzer.maps.refinement import Refinement
+from scherzer.maps.refinement_round import fit_sampling
 from scherzer.maps.settings import RefineSettings
 
 Verdict = Literal["structure", "no structure", "not certain"]

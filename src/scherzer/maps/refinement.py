@@ -15,13 +15,11 @@ from scherzer.maps.fsc import FscCurves, fsc_curves
 from scherzer.maps.half_set import insert
 from scherzer.maps.masks import solvent_mask
 from scherzer.maps.reconstruction import solve, symmetric
-from scherzer.maps.refinement_round import State, Task, first_state, fit_sampling, make_task, next_state, working_box
+from scherzer.maps.refinement_round import State, Task, first_state, make_task, next_state
 from scherzer.maps.refinement_state import key_of, load_state, save_state
 from scherzer.maps.settings import RefineSettings
 from scherzer.maps.sharpening import Guinier, guinier, sharpen
 from scherzer.maps.tie import FREEDOMS
-
-__all__ = ["Refinement", "fit_sampling", "refine", "working_box"]
 
 Progress = Callable[[float, str], None]
 

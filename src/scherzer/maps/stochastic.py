@@ -20,15 +20,8 @@ from scherzer.likelihood.noise import image_power
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import prepare
 from scherzer.likelihood.search import ReferenceBank, search
-from scherzer.maps.half_set import (
-    COARSEST_STEP_RAD,
-    RoundPlan,
-    WeightedPoses,
-    align,
-    insert,
-    shifts_for,
-    slice_bank,
-)
+from scherzer.maps.half_set import insert
+from scherzer.maps.pose_search import COARSEST_STEP_RAD, RoundPlan, WeightedPoses, align, shifts_for, slice_bank
 from scherzer.maps.reconstruction import SymmetricSums, solve, spherical_mask, symmetric
 
 CANDIDATES = 8  # orientations a particle is inserted at

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.maps.judgement import judge
-from scherzer.maps.refinement import Refinement, fit_sampling, refine
+from scherzer.maps.refinement import Refinement, refine
+from scherzer.maps.refinement_round import fit_sampling
 from scherzer.maps.settings import RefineSettings
 from scherzer.session.folder import Session
 from scherzer.session.stages.context import Progress
