@@ -110,11 +110,12 @@ def map_json(one: GroupMap, grid: Grid) -> dict[str, Any]:
 
 
 def structure_json(refined: RefinedSubset) -> dict[str, Any]:
-    """How the half-maps were tied, and whether there is a structure in a map, or why that is not said."""
+    """How maps are sampled and were tied, and whether there is a structure in them, or why that is not said."""
+    found = {"box_px": refined.box_px, "pixel_size_A": refined.pixel_size_A, "tied": refined.tied}
     if refined.structure is None:
         reason = "judged on all selected particles together only"
-        return {"tied": refined.tied, "structure": None, "structure_reason": reason}
-    return {"tied": refined.tied, "structure": dict(refined.structure)}
+        return {**found, "structure": None, "structure_reason": reason}
+    return {**found, "structure": dict(refined.structure)}
 
 
 def maps_json(maps: Sequence[GroupMap], grid: Grid, context: StudyContext) -> list[dict[str, Any]]:

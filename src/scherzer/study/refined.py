@@ -35,6 +35,8 @@ class RefinedSubset:
         Verdict whether there is a structure in it, ``sentence`` and evidence; None where it was not asked.
     tied : str
         Along what the half-maps were kept on one another; empty where the symmetry leaves nothing free.
+    box_px, pixel_size_A : int and float, or None
+        Sampling of the maps; they reach as far as the images, in pixels for the finest detail that is refined.
     """
 
     resolution_fsc143_A: float | None
@@ -48,6 +50,8 @@ class RefinedSubset:
     files: Mapping[str, str] = field(default_factory=dict)
     structure: Mapping[str, Any] | None = None
     tied: str = ""
+    box_px: int | None = None
+    pixel_size_A: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary, the inverse of `from_json`; floats survive exactly."""
@@ -62,6 +66,8 @@ class RefinedSubset:
             "mean_score": self.mean_score,
             "files": dict(self.files),
             "tied": self.tied,
+            "box_px": self.box_px,
+            "pixel_size_A": self.pixel_size_A,
             "structure": None if self.structure is None else dict(self.structure),
         }
 

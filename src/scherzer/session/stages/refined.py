@@ -32,6 +32,8 @@ def numbers_of(
         mean_score=float(refined.score.mean()),
         files=dict(files),
         tied=refined.tied,
+        box_px=refined.volume.shape[-1],
+        pixel_size_A=refined.pixel_size_A,
         structure=None if judgement is None else judgement.to_json(),
     )
 
