@@ -11,7 +11,7 @@ from scherzer.particles.radial import at_radius, radial_mean, radius_grid
 
 # A solid ball, a thick shell and a thin one; each over sizes that forgive a diameter off by a sixth.
 INNER_TO_OUTER = (0.0, 0.5, 0.75)
-RELATIVE_SIZES = (0.84, 0.92, 1.0, 1.1)
+RELATIVE_SIZES = (0.86, 1.0, 1.14)
 
 
 def template_bank(transfer: Tensor, shape: tuple[int, ...], diameter_px: float) -> list[Tensor]:

@@ -30,12 +30,17 @@ def drop_duplicates(x: Tensor, y: Tensor, score: Tensor, min_distance: float) ->
     keep = torch.zeros(len(x), dtype=torch.bool)
     order = torch.argsort(score.detach().cpu(), descending=True, stable=True)
     points = torch.stack([x, y], dim=1).detach().cpu().double()[order].numpy()
-    alive = np.ones(len(points), dtype=bool)
-    if len(points) > 1:
-        # query_ball_point includes points at the distance itself; nextafter leaves those alone
-        for index, near in enumerate(cKDTree(points).query_ball_point(points, np.nextafter(min_distance, 0))):
-            if alive[index]:
-                neighbours = np.asarray(near)
-                alive[neighbours[neighbours > index]] = False
-    keep[order[torch.from_numpy(alive)]] = True
+    kept = np.zeros(len(points), dtype=bool)
+    waiting = np.ones(len(points), dtype=bool)
+    # Pairs come with the better one first; nextafter leaves those at the distance itself alone.
+    pairs = cKDTree(points).query_pairs(np.nextafter(min_distance, 0), output_type="ndarray")
+    # The walk, many at once: who waits for nobody better is kept and drops its neighbours.
+    while waiting.any():
+        free = waiting.copy()
+        free[pairs[:, 1]] = False
+        kept |= free
+        waiting &= ~free
+        waiting[pairs[free[pairs[:, 0]], 1]] = False
+        pairs = pairs[waiting[pairs].all(1)]
+    keep[order[torch.from_numpy(kept)]] = True
     return keep.to(x.device)

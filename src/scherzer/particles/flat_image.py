@@ -19,7 +19,7 @@ def minus_plane(image: Tensor) -> Tensor:
     y = torch.linspace(-1, 1, image.shape[0], dtype=image.dtype, device=image.device)[:, None]
     x = torch.linspace(-1, 1, image.shape[1], dtype=image.dtype, device=image.device)[None]
     slope_y, slope_x = (image.mean(1) @ y[:, 0]) / (y * y).sum(), (image.mean(0) @ x[0]) / (x * x).sum()
-    return image - (image.mean() + slope_y * y + slope_x * x)
+    return (image - slope_y * y).sub_(image.mean() + slope_x * x)
 
 
 def shrink(image: Tensor, factor: float) -> Tensor:
@@ -27,9 +27,10 @@ def shrink(image: Tensor, factor: float) -> Tensor:
     rows, columns = (max(2, min(n, 2 * round(n * factor / 2))) for n in image.shape)
     if (rows, columns) == tuple(image.shape):
         return image
-    full = torch.fft.rfft2(image)
+    # Along the rows first, and then only what stays of them.
+    full = torch.fft.fft(torch.fft.rfft(image)[:, : columns // 2 + 1], dim=0)
     half = rows // 2
-    cropped = torch.cat([full[:half], full[-half:]])[:, : columns // 2 + 1]
+    cropped = torch.cat([full[:half], full[-half:]])
     small: Tensor = torch.fft.irfft2(cropped, s=(rows, columns)) * (rows * columns / image.numel())
     return small
 

@@ -19,7 +19,7 @@ from scherzer.physics.ctf import CtfParameters
 from scherzer.physics.optics import Optics
 
 # The template averaged from this micrograph, and the noise between its particles, settle in so many rounds.
-ROUNDS = 3
+ROUNDS = 2
 STRONGEST = 200
 LEAST_SHAPE = 0.55
 FEWEST_FOR_A_TEMPLATE = 6
@@ -28,7 +28,7 @@ LEARNT_RADIUS = 0.55
 FEWEST_TO_LEARN_FROM, MOST_TO_LEARN_FROM = 25, 300
 CENTRE_WITHIN = 0.2
 # Noise is scored over at least so many pixels, so that small micrographs have a smooth false alarm rate too.
-NOISE_PIXELS = 500_000
+NOISE_PIXELS = 300_000
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,9 @@ def find_candidates(
     out = None if left_out is None else resized_mask(left_out, tuple(small.image.shape))
     field = search_field(small, ctf, diameter_A, out)
     template, found = _best_of_bank(field, scale)
-    dirt = _dirt(small.image, found.peaks[found.certain], scale)
+    # Not by what noise there may be among them: else a few particles in an empty image would pass for dirt.
+    typical = found.certain & (found.peaks.score > AUTOMATIC_THRESHOLD * found.typical)
+    dirt = _dirt(small.image, found.peaks[typical], scale)
     if bool(dirt.any()):
         field = search_field(small, ctf, diameter_A, dirt if out is None else dirt | out)
     found = _refined(field, template, found, scale, settings.false_fraction)

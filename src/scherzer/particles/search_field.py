@@ -14,7 +14,7 @@ from scherzer.particles.working_image import WorkingImage, prepare_working_image
 from scherzer.physics.ctf import CtfParameters
 
 # Working pixels per diameter: enough to place a centre to a fraction of a pixel, few enough to be quick.
-PIXELS_PER_DIAMETER = 20
+PIXELS_PER_DIAMETER = 16
 # Radius of the matching window in diameters: the particle and its fringe, hardly the neighbour, and the edge of a
 # particle a sixth larger than said (at 0.6 such a ball loses its edge and is lost).
 WINDOW_RADIUS = 0.65
