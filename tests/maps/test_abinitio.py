@@ -10,6 +10,7 @@ from scherzer.fourier.crop import resize_volume
 from scherzer.fourier.grids import centred_rfftn, rfft_radius
 from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.geometry.point_groups import point_group
+from scherzer.maps import abinitio
 from scherzer.maps.abinitio import AbInitio, reconstruct_ab_initio
 from scherzer.maps.settings import AbInitioSettings
 
@@ -145,3 +146,11 @@ def test_symmetry_is_checked_where_there_is_a_structure(dihedral: Scene) -> None
     found = reconstruct_ab_initio(dihedral.particles, "D2", dihedral.diameter_A, settings)
     assert [score.symmetry for score in found.symmetries] == ["D2", "D4", "D6", "T", "C2"]
     assert found.sentences[1:] == ["D2 stands against D4, D6, T, C2", "the hand is undetermined"]
+
+
+def test_symmetry_found_in_free_starts_leads_to_the_truth(dihedral: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(abinitio, "FREE_ROUND", 0)
+    found = reconstruct_ab_initio(dihedral.particles, "D2", dihedral.diameter_A, SETTINGS)
+    assert len(found.held_out_score) == abinitio.FREE_STARTS
+    assert found.evidence.verdict == "structure"
+    assert (best_agreement(found.volume, dihedral.truth)[:9] > 0.9).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,15 +12,18 @@ from torch import Tensor
 from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.maps.axis_search import find_axes, in_standard_setting
 from scherzer.maps.expectation import Scene, scene_at
 from scherzer.maps.first_map_evidence import Finalist, FirstMapEvidence, held_out_gain, weigh
 from scherzer.maps.settings import AbInitioSettings
 from scherzer.maps.settling import settle, widen
 from scherzer.maps.stochastic import Specimen, Stage, polish, random_start, resampled, run_stage, specimen_at
-from scherzer.maps.symmetry_check import RELEASE_BATCHES, GroupScore, check_symmetry, sentence_of
+from scherzer.maps.symmetrise import symmetrise_volume
+from scherzer.maps.symmetry_check import AXES_SHARE, RELEASE_BATCHES, GroupScore, check_symmetry, sentence_of
 
 RUNGS = ((4.0, 2.0), (2.0, 1.0), (1.0, 1.0))  # temperature at the ends of each third of the batches
 KEPT = 1 / 3  # share of the starts that goes on after each third, but two at least
+FREE_ROUND, FREE_STARTS = 1, 4  # the round whose starts know of no symmetry, and how many these are: they cost more
 SETTLED = 2  # of the starts that went on to the end, those that all particles then improve
 SETTLE_ROUNDS = 10  # over all particles
 SIGN_ROUNDS = 6  # after which the best of the maps with one harmonic's sign changed goes on
@@ -44,11 +47,12 @@ class AbInitio:
     resolution_A : float
         Where the search's band ended; what the map holds beyond comes from the mask and means nothing.
     held_out_score : list of float
-        Mean log likelihood gain of the held-out particles for each start, nat, when it was last continued.
+        Mean log likelihood gain of the held-out particles for each start, nat, when it was last continued: over every
+        pose in a finer grid for one that was settled, without the symmetry for one that ran so and went no further.
     batches : list of int
         How far each start was continued.
     chosen : int
-        Index of the start of the best held-out likelihood.
+        Index of the start from which the best map came.
     evidence : FirstMapEvidence
         Whether there is a structure, and whether another map fits as well.
     symmetries : list of GroupScore
@@ -103,7 +107,8 @@ def reconstruct_ab_initio(
     the map would settle. Not every start arrives; after each third of the batches the best third goes on, judged by
     particles that were never inserted. All particles with the whole of their posterior then improve the best ones,
     and try the settings that differ by a sign of a harmonic. The best map goes on into finer bands and is polished at
-    continuous poses. The symmetry is imposed throughout.
+    continuous poses. The symmetry is imposed throughout; where no structure stands out, the next starts run without it
+    and get it about the axes that are then found in them.
 
     Parameters
     ----------
@@ -139,15 +144,22 @@ def reconstruct_ab_initio(
     starts: list[_Start] = []
     finalists: list[Finalist] = []
     scene: Scene | None = None
+    chosen = 0
     for number in range(settings.rounds):
-        raced = _race(rough, early_A, settings, number, told)
+        free = number == FREE_ROUND and len(group) > 1
+        race = _race_freely if free else _race
+        raced = race(rough, early_A, settings, number, told)
         starts += raced
         raced = sorted((start for start in raced if start.batches >= settings.batches), key=lambda start: -start.score)
+        if free:
+            raced = [_imposed(start, rough, symmetry, early_A) for start in raced]
         scene = scene or scene_at(rough, early_A, raced[0].volume)
         settled = settle(scene, [start.volume for start in raced[:SETTLED]], settings.seed)
         found = [Finalist(each.volume, scene.gain(each.volume)) for each in (settled.best, *settled.others)]
         raced[settled.start].gain = found[0].gain
         finalists = sorted([*finalists, *found], key=lambda finalist: -float(finalist.gain.mean()))
+        if any(finalists[0] is each for each in found):
+            chosen = starts.index(raced[settled.start])
         evidence = weigh(scene, finalists, symmetry)
         if evidence.verdict == "structure":
             break
@@ -166,7 +178,7 @@ def reconstruct_ab_initio(
         resolution_A=finest_A,
         held_out_score=[start.score for start in starts],
         batches=[start.batches for start in starts],
-        chosen=max(range(len(starts)), key=lambda number: starts[number].score),
+        chosen=chosen,
         evidence=evidence,
         symmetries=symmetries,
     )
@@ -232,3 +244,19 @@ def _race(
         if rung + 1 < len(stages):
             alive = sorted(alive, key=lambda start: -start.score)[: _survivors(len(alive))]
     return starts
+
+
+def _race_freely(
+    specimen: Specimen, resolution_A: float, settings: AbInitioSettings, number: int, told: _Told
+) -> list[_Start]:
+    """Race a few starts without the symmetry: a map under it from the beginning can be held by the wrong axes."""
+    free = specimen.imposing(point_group("C1"))
+    return _race(free, resolution_A, replace(settings, seeds=min(FREE_STARTS, settings.seeds)), number, told)
+
+
+def _imposed(start: _Start, specimen: Specimen, symmetry: str, resolution_A: float) -> _Start:
+    """Impose the symmetry about the axes that a free map comes closest to."""
+    axes = find_axes(start.volume, specimen.particles.pixel_size_A, symmetry, AXES_SHARE * resolution_A)
+    start.volume = symmetrise_volume(in_standard_setting(start.volume, axes), specimen.group) * specimen.mask
+    start.gain = held_out_gain(specimen, start.volume, resolution_A)
+    return start

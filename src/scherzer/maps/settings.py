@@ -40,7 +40,8 @@ class AbInitioSettings:
     seeds : int
         Random starts. After each third of the batches the third that best explains held-out particles goes on.
     rounds : int
-        So often, at most, are more starts made while none leads to a structure for certain.
+        So often, at most, are starts made while none leads to a structure for certain; the second time a few without
+        the symmetry, the axes of which are then sought in them.
     batches, batch_particles : int
         Batches of a start that goes on to the end, and particles per batch.
     coarsest_A, finest_A : float

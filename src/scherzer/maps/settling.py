@@ -23,7 +23,7 @@ SAME = 0.9  # mean correlation of the shells of maps that are one
 
 @dataclass(frozen=True)
 class Settled:
-    """The best map, the number of the start that it came from, and the others that had as many rounds."""
+    """The best map, the number of the start that it came from, and what was made beside it."""
 
     best: Climbed
     start: int
@@ -52,15 +52,16 @@ def settle(scene: Scene, starts: list[Tensor], seed: int) -> Settled:
     for _ in range(CHANGES if orders else 0):
         changed = [resigned(best.volume, specimen.group, order, extent) for order in orders]
         tried = [climb(scene, volume, SIGN_ROUNDS, seed) for volume in changed]
-        top = climb(scene, max(tried, key=lambda each: each.training_gain).volume, ROUNDS, seed)
-        better = top.training_gain > best.training_gain
-        same = _alike(scene, top.volume, best.volume)
+        first = max(tried, key=lambda each: each.training_gain)
+        others += [each for each in tried if each is not first]
+        if _alike(scene, first.volume, best.volume):
+            break
+        top = climb(scene, first.volume, ROUNDS, seed)
+        better, same = top.training_gain > best.training_gain, _alike(scene, top.volume, best.volume)
         if better:
             best, top = top, best
-        if same:
-            break
         others.append(top)
-        if not better:
+        if same or not better:
             break
     return Settled(climb(scene, best.volume, ROUNDS, seed), start, others)
 
