@@ -28,6 +28,7 @@ SETTLED = 2  # of the starts that went on to the end, those that all particles t
 SETTLE_ROUNDS = 10  # over all particles
 SIGN_ROUNDS = 6  # after which the best of the maps with one harmonic's sign changed goes on
 SIGN_CHANGES = 4  # at most
+RACE_SHARE, WIDEN_AT = 0.4, 0.8  # of the work: when the starts have ended, and when the best map is known
 POLISH_ROUNDS = 1  # passes over all particles with continuous poses, up to the finest band
 COARSEST_DETAILS = 10  # the first band ends at this part of the diameter, if that is coarser than the setting
 
@@ -153,6 +154,7 @@ def reconstruct_ab_initio(
         raced = sorted((start for start in raced if start.batches >= settings.batches), key=lambda start: -start.score)
         if free:
             raced = [_imposed(start, rough, symmetry, early_A) for start in raced]
+        told(RACE_SHARE, "every pose of the best starts")
         scene = scene or scene_at(rough, early_A, raced[0].volume)
         settled = settle(scene, [start.volume for start in raced[:SETTLED]], settings.seed)
         found = [Finalist(each.volume, scene.gain(each.volume)) for each in (settled.best, *settled.others)]
@@ -164,6 +166,7 @@ def reconstruct_ab_initio(
         if evidence.verdict == "structure":
             break
     best = finalists[0]
+    told(WIDEN_AT, "finer bands")
     volume = widen(sampled, best.volume, early_A, finest_A, settings.seed)
     volume = polish(fine, volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
     symmetries: list[GroupScore] = []
@@ -194,11 +197,11 @@ class _Told:
             self.total += alive
             alive = _survivors(alive)
 
-    def __call__(self, fraction: float | None = None) -> None:
-        self.done += 1
+    def __call__(self, fraction: float | None = None, words: str = "") -> None:
+        self.done += fraction is None
         if self.progress:
-            part = min(self.done / self.total, 0.99) if fraction is None else fraction
-            self.progress(part, f"{self.settings.seeds} random starts")
+            part = min(self.done / self.total, 1.0) * RACE_SHARE if fraction is None else fraction
+            self.progress(part, words or f"{self.settings.seeds} random starts")
 
 
 def _survivors(alive: int) -> int:
