@@ -11,6 +11,8 @@ from scherzer.fourier.grids import centred_rfftn
 from scherzer.fourier.shells import fourier_shell_correlation, shell_sum
 from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import angle_between
+from scherzer.likelihood import local, search
+from scherzer.maps import pose_search, reconstruction
 from scherzer.maps.refinement import Refinement, refine
 from scherzer.maps.refinement_round import working_box
 from scherzer.maps.settings import RefineSettings
@@ -35,6 +37,29 @@ def refined(request: pytest.FixtureRequest, dihedral: Scene) -> tuple[Scene, Ref
 @pytest.fixture(scope="module")
 def refined_briefly(dihedral: Scene) -> Refinement:
     return run(dihedral, dihedral.truth, SHORT)
+
+
+def test_results_do_not_depend_on_the_size_of_blocks(
+    dihedral: Scene, refined_briefly: Refinement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the order of sums in float32."""
+    monkeypatch.setattr(pose_search, "BLOCK", 37)
+    monkeypatch.setattr(local, "CHUNK_ENTRIES", 2**12)
+    monkeypatch.setattr(search, "SCORE_ENTRIES", 2**16)
+    monkeypatch.setattr(reconstruction, "CHUNK_PIXELS", 2**12)
+    found = run(dihedral, dihedral.truth, SHORT)
+    assert (found.volume - refined_briefly.volume).norm() < 1e-4 * refined_briefly.volume.norm()
+    assert (found.rotations - refined_briefly.rotations).abs().max() < 1e-3
+    assert found.resolution_fsc143_A == pytest.approx(refined_briefly.resolution_fsc143_A, rel=1e-5)
+
+
+def test_storing_images_in_float16_changes_next_to_nothing(dihedral: Scene, refined_briefly: Refinement) -> None:
+    """Of poses that fit alike, another may be taken: those of few particles."""
+    found = run(replace(dihedral, particles=dihedral.particles.compact()), dihedral.truth, SHORT)
+    error = torch.rad2deg(angle_between(found.rotations, refined_briefly.rotations, point_group("D2")))
+    assert error.median() < 0.2
+    assert (error > 1).float().mean() < 0.03
+    assert found.resolution_fsc143_A == pytest.approx(refined_briefly.resolution_fsc143_A, rel=3e-3)
 
 
 def test_map_agrees_with_the_truth_far_beyond_the_start(refined: tuple[Scene, Refinement]) -> None:
