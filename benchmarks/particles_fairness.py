@@ -63,7 +63,7 @@ def simulation() -> SimulationSettings:
     return replace(usual, faults=faults, exposure=replace(usual.exposure, dose_e_per_A2=DOSE_E_PER_A2))
 
 
-class _Silent:
+class Silent:
     """Shows nothing but how each stage ended."""
 
     def begin(self, stage: str) -> Callable[[float, str], None]:
@@ -77,7 +77,7 @@ def processed(root: Path, workers: int = 1) -> Session:
     """Simulate the session and run it to the choice of classes."""
     session, settings = prepare_simulated(root, simulation(), workers)
     for stage in STAGES:
-        run_one(stage, session, settings, workers, _Silent())
+        run_one(stage, session, settings, workers, Silent())
     return session
 
 

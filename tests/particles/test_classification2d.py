@@ -208,7 +208,7 @@ def test_schedule_ends_on_all_particles_at_the_finest_resolution() -> None:
     assert rounds[0].batch == 600
     assert rounds[0].resolution_A == pytest.approx(30)
     assert rounds[-1].batch == 3000
-    assert rounds[-1].resolution_A == pytest.approx(10)
+    assert rounds[-1].resolution_A == pytest.approx(8)
     assert rounds[-1].temperature == 1
     assert all(a.batch <= b.batch and a.resolution_A > b.resolution_A for a, b in pairwise(rounds))
 

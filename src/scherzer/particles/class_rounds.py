@@ -39,7 +39,7 @@ class Class2DSettings:
     max_classes: int = 60
     nyquist_A: float = 6.5
     start_A: float = 30.0
-    finest_A: float = 10.0
+    finest_A: float = 8.0
     shift_range_diameters: float = 0.10
     growing_rounds: int = 12
     full_rounds: int = 6
