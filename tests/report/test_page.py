@@ -230,3 +230,13 @@ def test_notes_on_accepted_micrographs_are_shown(session_root: Path, tmp_path: P
     assert "carbon in 17%" in page
     assert "ice ring" in page
     assert "1.31" in page
+
+
+def test_each_example_and_the_table_say_why_a_class(page: str) -> None:
+    text = text_of(page)
+    why = "good (0.80): d' 11.2 (9.6 to 13.1); particle-band power 1.8 times the noise"
+    cards = re.findall(r'<figure class="card">.*?</figure>', page, flags=re.S)
+    assert any(why in text_of(card) for card in cards)
+    assert text.count(why) > sum(why in text_of(card) for card in cards)
+    assert "why this contrast class" in text
+    assert "11 (10\N{EN DASH}13)" in text

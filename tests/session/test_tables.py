@@ -168,3 +168,20 @@ def test_refinements_are_remembered_under_their_key_only(tmp_path: Path) -> None
     (tmp_path / "study" / "kept").mkdir(parents=True)
     (tmp_path / "study" / "kept" / "map.mrc").touch()
     assert "kept" in cache
+
+
+def test_a_class_of_contrast_says_why_and_how_sure_d_prime_is() -> None:
+    row = {
+        "rlnMicrographName": "x/a.mrc",
+        "sczState": "accepted",
+        "sczReason": "",
+        "sczContrastClass": "moderate",
+        "sczContrastWhy": "moderate (0.97): d' 11.2 (9.6 to 13.1)",
+        "sczDetectability": 11.24,
+        "sczDetectabilityLow": 9.6,
+        "sczDetectabilityHigh": 13.1,
+    }
+    found = micrograph_entry(row, {}, {})["contrast"]
+    assert found["why"] == row["sczContrastWhy"]
+    assert [found["d_prime"][key] for key in ("value", "low", "high")] == [11.24, 9.6, 13.1]
+    assert found["d_prime"]["method"]

@@ -79,6 +79,8 @@ COLUMNS = {
     "smallest_um": Column("smallest", UM, "", 1.0, 2),
     "largest_um": Column("largest", UM, "", 1.0, 2),
     "overlap_fraction": Column("share within the common range", "", "", 1.0, 2),
+    "d_prime": Column("detectability d'", "", "sczDetectability"),
+    "contrast_why": Column("why this contrast class", label="sczContrastWhy"),
     "probability_good": Column("probability of good", "", "", 1.0, 2),
     "micrographs_needed": Column("micrographs needed", "", "", 1.0, 0),
 }
@@ -181,7 +183,7 @@ def cell(record: Mapping[str, Any], key: str) -> Cell:
     column, value = column_of(key), record.get(key)
     if column.scale != 1.0:
         value = scaled(value, column.scale)
-    if value is None and key in ("reason", "motion_note", "note", "state", "start"):
+    if value is None and key in ("reason", "motion_note", "note", "contrast_why", "state", "start"):
         return Cell("")
     own = value.get("reason") if isinstance(value, Mapping) else None
     reason = str(own or record.get(f"{key}_reason") or (record.get("reason") if key != "reason" else "") or "")

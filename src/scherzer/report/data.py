@@ -219,7 +219,7 @@ def _record_of(row: Record) -> Record:
     record: dict[str, Any] = {key: known[column] for column, key in _STAR_TO_RESULT.items() if column in known}
     record.setdefault("name", row.get("rlnMicrographMovieName", ""))
     if row.get("sczContrastClass"):
-        record["contrast"] = {"label": row["sczContrastClass"]}
+        record["contrast"] = {"label": row["sczContrastClass"], "why": known.get("sczContrastWhy", "")}
     return record
 
 

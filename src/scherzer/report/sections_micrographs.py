@@ -51,6 +51,7 @@ class GalleryTile:
     caption: str
     label: str
     reason: str
+    why: str
     picture: MicrographPicture | Missing
 
 
@@ -139,6 +140,7 @@ def gallery_section(data: SessionData, settings: ReportSettings) -> tuple[Galler
             caption=_gallery_caption(m),
             label=(m.contrast or "not classed") if m.state == "accepted" else m.state,
             reason=str(m.record.get("note" if m.state == "accepted" else "reason") or ""),
+            why=_contrast(m, "why") or "",
             picture=figures_micrographs.picture(m, data.picks, data.kept, diameter_A, pixel_size_A),
         )
         for m in chosen
@@ -189,11 +191,18 @@ def _gallery_caption(micrograph: Micrograph) -> str:
 def _flat(micrograph: Micrograph) -> dict[str, Any]:
     """Return a micrograph's record with its contrast as plain columns."""
     record = {**micrograph.record, "name": micrograph.name, "state": micrograph.state}
-    contrast = record.pop("contrast", None)
+    record.pop("contrast", None)
     record["contrast class"] = micrograph.contrast or ("" if micrograph.state != "accepted" else "not classed")
-    if isinstance(contrast, Mapping):
-        record["probability_good"] = contrast.get("probability_good")
+    for key in ("probability_good", "d_prime"):
+        record[key] = _contrast(micrograph, key)
+    record["contrast_why"] = _contrast(micrograph, "why")
     return record
+
+
+def _contrast(micrograph: Micrograph, key: str) -> Any:
+    """Return a field of what the classifier says; None where it says nothing."""
+    contrast = micrograph.record.get("contrast")
+    return contrast.get(key) if isinstance(contrast, Mapping) else None
 
 
 def _columns_present(records: list[dict[str, Any]]) -> list[str]:
@@ -202,6 +211,7 @@ def _columns_present(records: list[dict[str, Any]]) -> list[str]:
         "state",
         "contrast class",
         "probability_good",
+        "d_prime",
         "defocus_u_A",
         "defocus_v_A",
         "defocus_angle_deg",
@@ -219,6 +229,7 @@ def _columns_present(records: list[dict[str, Any]]) -> list[str]:
         "particles_kept",
         "motion_note",
         "note",
+        "contrast_why",
     )
     return [key for key in wanted if any(record.get(key) not in (None, "") for record in records)]
 

@@ -42,6 +42,8 @@ PROBABILITIES = {
     "probability_bad": "sczProbabilityBad",
 }
 
+DETECTABILITY = {"value": "sczDetectability", "low": "sczDetectabilityLow", "high": "sczDetectabilityHigh"}
+
 
 def results_of(
     name: str,
@@ -110,7 +112,15 @@ def micrograph_entry(row: Mapping[Any, Any], picks: Mapping[str, int], kept: Map
         entry[key] = text if isinstance(text, str) else ""
     contrast = row.get("sczContrastClass")
     if isinstance(contrast, str) and contrast:
-        entry["contrast"] = {"label": contrast, **{key: _number(row.get(name)) for key, name in PROBABILITIES.items()}}
+        entry["contrast"] = {
+            "label": contrast,
+            **{key: _number(row.get(name)) for key, name in PROBABILITIES.items()},
+            "d_prime": {
+                **{key: _number(row.get(name)) for key, name in DETECTABILITY.items()},
+                "method": "90 % interval as the networks state it, calibrated on micrographs of known d'",
+            },
+            "why": str(row.get("sczContrastWhy", "")),
+        }
     else:
         entry |= {"contrast": None, "contrast_reason": "not classified"}
     for key, counts in (("picks", picks), ("particles_kept", kept)):

@@ -14,6 +14,7 @@ from scherzer.micrographs.condition import ConditionSettings, judge
 from scherzer.micrographs.contrast.classifier import ContrastClass, ContrastClassifier
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements
 from scherzer.micrographs.contrast.settings import SHIPPED, sha256_of
+from scherzer.micrographs.contrast.words import why
 from scherzer.physics.optics import Optics, optics_of_groups
 from scherzer.session.complete import begin, complete, is_complete
 from scherzer.session.folder import Session
@@ -108,6 +109,7 @@ def contrast_columns(found: ContrastClass) -> Row:
     """Return class and measurements under STAR labels."""
     return {
         "sczContrastClass": found.label,
+        "sczContrastWhy": why(found),
         **dict(zip(PROBABILITY_COLUMNS, found.probabilities, strict=True)),
         "sczDetectability": found.d_prime,
         "sczDetectabilityLow": found.d_prime_low,
