@@ -31,6 +31,8 @@ BLOCK_ENTRIES = 2**20  # poses of a block of images: 4 MiB in float32, which sta
 TOGETHER = 16  # blocks whose sums are held at a time
 RARE = 2e-3  # a shift at which no more than this part of the particles lies is left out
 MOMENTUM = 0.8  # share of the last step that is taken again: the fewer the nats, the shorter are the steps alone
+STILL = 0.02  # nat a particle: a map that gains less by two rounds has arrived; a choice of ours
+LEAST_ROUNDS = 4
 PRIOR_COUNT = 1.0  # particle at every shift beforehand
 
 
@@ -123,7 +125,7 @@ def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor) -> Scene:
 
 
 def climb(scene: Scene, volume: Tensor, rounds: int, seed: int) -> Climbed:
-    """Improve a ``(b, b, b)`` map by rounds of expectation maximisation.
+    """Improve a ``(b, b, b)`` map by rounds of expectation maximisation, until it stands still.
 
     Odd and even images are kept apart, and their correlation filters the map. Where only a part of the
     particles takes part in a round, earlier rounds stand for the others.
@@ -131,7 +133,7 @@ def climb(scene: Scene, volume: Tensor, rounds: int, seed: int) -> Climbed:
     specimen = scene.specimen
     volume = found_map = resampled(volume, specimen.particles.box)
     memory = 1 - scene.round_particles / len(scene.training)
-    last = -math.inf
+    gains: list[float] = []
     sides: list[tuple[SymmetricSums, Tensor]] = []
     for number in range(rounds):
         generator = torch.Generator().manual_seed(seed * 4096 + number)
@@ -153,8 +155,10 @@ def climb(scene: Scene, volume: Tensor, rounds: int, seed: int) -> Climbed:
         step = joined(specimen, sides) - found_map
         found_map = found_map + step
         volume = found_map + MOMENTUM * step if number and not memory else found_map
-        last = float(found.gain.mean())
-    return Climbed(found_map, last, rounds)
+        gains.append(float(found.gain.mean()))
+        if not memory and number + 1 >= LEAST_ROUNDS and gains[-1] - gains[-3] < STILL:
+            break
+    return Climbed(found_map, gains[-1], len(gains))
 
 
 def _log_prior(count: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ Verdict = Literal["structure", "ambiguous", "no structure"]
 
 SIGMA = 4.0  # standard errors over a featureless ball below which there is no structure; our choice, as in refinement
 CERTAIN_SIGMA = 6.0  # and below which it is not certain: maps in a wrong setting explain a part; a choice of ours
-SETTINGS_SIGMA = 4.0  # unless the other settings were made and explain so much less
+SETTINGS_SIGMA = 4.0  # unless the other settings were made and explain so much less, or all maps came to be one
 RIVAL_SIGMA = 2.0  # a map this near to the best one, and of another shape, makes it ambiguous
 SAME_BAND = 1.5  # maps that agree to this many times the band's resolution show the same
 GRID_RAD = 0.35  # spacing of the rotations tried where no axis is fixed: 20 deg
@@ -54,7 +54,7 @@ class FirstMapEvidence:
     over_nothing, over_ball : Gain
         Of held-out particles: over "no particle", and over the ball of the same radial profile.
     over_rival : Gain or None
-        Over the best map of another shape; None where there is none.
+        Over the best map of another shape, from another start or with other signs; None where there is none.
     agreement_A : list of float or None
         To what resolution (FSC = 0.5) each other finalist agrees with the best one, hand aside.
     """
@@ -111,18 +111,18 @@ def conclude(over_ball: Gain, rival: Gain | None, same: int, others: int, made: 
     if not over_ball.sigma > SIGMA:
         return "no structure", f"no structure: particles that it has not seen do not prefer the map to a ball ({told})"
     first = f"particles that it has not seen prefer the map to a ball ({told})"
-    ruled_out = made and rival is not None and rival.sigma > SETTINGS_SIGMA
+    ruled_out = same > 0 if rival is None else made and rival.sigma > SETTINGS_SIGMA
     if not (over_ball.sigma > CERTAIN_SIGMA or ruled_out):
         return "ambiguous", f"ambiguous: {first}, but not by so much that a map in a wrong setting is ruled out"
     if rival is not None and not rival.sigma > RIVAL_SIGMA:
-        second = f"another start ended in a different map that fits as well (difference {rival.mean:.2f}"
+        second = f"a map of another shape fits as well (difference {rival.mean:.2f}"
         return "ambiguous", f"ambiguous: {first}, but {second}, standard error {rival.error:.2f})"
     if rival is not None:
-        second = f"a different map that another start ended in fits worse ({rival.mean:.2f} nats a particle less)"
+        second = f"the best map of another shape fits worse ({rival.mean:.2f} nats a particle less)"
     elif others == 0:
         second = "no other start was made"
     else:
-        second = f"{same} of {others} other starts that went on ended in the same map"
+        second = f"{same} of {others} other maps that were made came to be the same"
     return "structure", f"structure: {first}; {second}"
 
 
