@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -247,24 +247,27 @@ def _candidates(
 
 
 def _climbed(images: ScoredImages, table: ExpansionTable, found: WeightedPoses, plan: RoundPlan) -> WeightedPoses:
-    row = torch.arange(len(images), device=found.score.device)[:, None]
+    found = _ranked(found)
     for radius, stage in plan.stages():
-        order = _best_first(found.score)[:, : stage.keep]
-        rotations, shift, score = found.rotations[row, order], found.shift_px[row, order], found.score[row, order]
+        rotations, shift, score = (part[:, : stage.keep] for part in (found.rotations, found.shift_px, found.score))
         image, candidate = torch.nonzero(score >= score[:, :1] - MARGIN, as_tuple=True)
         starts = Poses(rotations[image, candidate], shift[image, candidate], score[image, candidate])
         climbed = refine_locally(images.within(radius)[image], table, starts, stage.steps, plan.max_shift_px)
         score = torch.full_like(score, -torch.inf)
         rotations[image, candidate], shift[image, candidate] = climbed.rotations, climbed.shift_px
         score[image, candidate] = climbed.score
-        found = WeightedPoses(rotations, shift, score, score)
-    order = _best_first(found.score)
-    rotations, shift, score = found.rotations[row, order], found.shift_px[row, order], found.score[row, order]
-    # Candidates that climbed to the same maximum count once.
-    same = (rotations[:, 1:] - rotations[:, :1]).abs().amax((2, 3)) * plan.radius < 1
-    score[:, 1:] = torch.where(same, -torch.inf, score[:, 1:])
-    return WeightedPoses(rotations, shift, score, torch.softmax(score, dim=1))
+        found = _ranked(WeightedPoses(rotations, shift, score, score), radius)
+    return replace(found, weight=torch.softmax(found.score, dim=1))
 
 
-def _best_first(score: Tensor) -> Tensor:
-    return torch.argsort(score, dim=1, descending=True, stable=True)
+def _ranked(found: WeightedPoses, radius: float | None = None) -> WeightedPoses:
+    """Sort candidates, the best first; those that climbed to the best one's maximum, in a band, count no more."""
+    row = torch.arange(len(found.score), device=found.score.device)[:, None]
+    score = found.score
+    if radius is not None:
+        best = score.argmax(1, keepdim=True)
+        same = (found.rotations - found.rotations[row, best]).abs().amax((2, 3)) * radius < 1
+        score = score.masked_fill(same.scatter_(1, best, False), -torch.inf)
+    order = torch.argsort(score, dim=1, descending=True, stable=True)
+    score = score[row, order]
+    return WeightedPoses(found.rotations[row, order], found.shift_px[row, order], score, score)
