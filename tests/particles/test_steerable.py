@@ -43,7 +43,7 @@ def test_places_bars_that_were_picked_off_their_centres() -> None:
         (axis + 1.6 * torch.randn(len(axis), generator=generator)).round().long() for axis in (rows, columns)
     )
     model = learnt(image, ground, start_rows, start_columns)
-    found_rows, found_columns = centred(image, start_rows, start_columns, model, reach_px=5)
+    found_rows, found_columns = centred(image, start_rows, start_columns, model, reach_px=5, spread_px=1.6)
     before = torch.hypot(start_rows - rows, start_columns - columns).square().mean().sqrt()
     after = torch.hypot(found_rows - rows, found_columns - columns).square().mean().sqrt()
     assert before > 2.0

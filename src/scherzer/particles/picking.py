@@ -27,6 +27,8 @@ FEWEST_FOR_A_TEMPLATE = 6
 LEARNT_RADIUS = 0.55
 FEWEST_TO_LEARN_FROM, MOST_TO_LEARN_FROM = 25, 300
 CENTRE_WITHIN = 0.2
+# By so much, along each axis, the best match with the mean particle lies off the centre of long ones, in diameters.
+CENTRE_SPREAD = 0.035
 # Noise is scored over at least so many pixels, so that small micrographs have a smooth false alarm rate too.
 NOISE_PIXELS = 300_000
 
@@ -275,7 +277,7 @@ def _centred(field: SearchField, found: _Found, scale: _Scale) -> tuple[Tensor, 
     reach = max(1, round(CENTRE_WITHIN * scale.diameter))
     # Once: what is learnt again from the centres that it gave drifts off with them.
     model = learn(rings(image, row[own], column[own], radius), empty, radius)
-    return centred(image, found.peaks.row, found.peaks.column, model, reach)
+    return centred(image, found.peaks.row, found.peaks.column, model, reach, CENTRE_SPREAD * scale.diameter)
 
 
 def _median(values: Tensor) -> float:
