@@ -6,9 +6,8 @@ frequency into small radial matrices (steerable principal components: Zhao, Shko
 Comput. Imaging 2, 1; for picking: Eldar, Landa and Shkolnisky, the KLT picker, 2020, J. Struct. Biol. 210, 107473). The
 likelihood of a window under that model against noise is highest where it is centred.
 
-What is left is not noise: with the true view as template it moves centres by 2 A (simulated beta-galactosidase and a
-phantom of 133 kDa, 1.2 to 1.8 um), while models learnt from true centres leave 9 and 6 A of them without the spread that
-centres are taken to have, for they do not know the view. 2D classes do.
+What is left is not noise: with its true view as template a centre is off by 2 A rms (simulated beta-galactosidase and a
+phantom of 133 kDa, 1.2 to 1.8 um), but nobody knows the view yet, which leaves 6 to 8 A. 2D classes do know.
 """
 
 from __future__ import annotations
