@@ -98,7 +98,11 @@ def main() -> None:
         good = sum(row.truth_A is not None and row.truth_A <= TARGET_A for row in own)
         honest = sum(row.verdict != "structure" for row in own if row.truth_A is None or row.truth_A > TARGET_A)
         mean = sum(row.cpu_s for row in own) / len(own)
-        print(f"{name}: {good} of {len(own)} reach {TARGET_A:.0f} A, {honest} others say so; {mean:.0f} CPU s each")
+        wrong = len(own) - good - honest
+        print(
+            f"{name}: {good} of {len(own)} reach {TARGET_A:.0f} A, {honest} others say that they may not, "
+            f"{wrong} do not; {mean:.0f} CPU s each"
+        )
 
 
 if __name__ == "__main__":
