@@ -63,7 +63,9 @@ def settle(scene: Scene, starts: list[Tensor], seed: int) -> Settled:
         others.append(top)
         if same or not better:
             break
-    return Settled(climb(scene, best.volume, ROUNDS, seed), start, others)
+    if best.rounds == ROUNDS:  # it has not come to a stand
+        best = climb(scene, best.volume, ROUNDS, seed)
+    return Settled(best, start, others)
 
 
 def widen(specimen_at_A: Callable[[float], Specimen], volume: Tensor, from_A: float, to_A: float, seed: int) -> Tensor:
