@@ -1,5 +1,7 @@
 """Which micrographs are set aside and what is noted of the others: simulated faults, and real micrographs.
 
+The condition network is asked about all of them too, which decides nothing.
+
 Run from the project's root: ``python benchmarks/micrographs_condition.py [exposures of each kind, 10]``. Prints
 verdicts by kind of fault, the rate of false alarms for crystals, how well areas and thickness are measured, and the
 verdicts on the real micrographs of ``../shared/real``.
@@ -25,6 +27,7 @@ from rich.table import Table
 
 from scherzer.formats.mrc import read_mrc
 from scherzer.micrographs.condition import Condition, judge
+from scherzer.micrographs.contrast.condition_opinion import FAULTS, ConditionClassifier, ConditionOpinion
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements, measure
 from scherzer.micrographs.ctf_estimation import estimate_ctf
 from scherzer.micrographs.ice import FALSE_ALARM, state_of_ice
@@ -69,6 +72,7 @@ class Judged:
 
     kind: str
     condition: Condition
+    opinion: ConditionOpinion
     crystalline: bool
     usable: int
     area: float
@@ -95,6 +99,11 @@ def expose(kind: str, number: int, count: int, settings: SimulationSettings = SE
     frames = 8 if kind == "drift" else 1
     settings = replace(settings, exposure=replace(settings.exposure, frames=frames))
     return simulate_exposure(plan, load_specimen(settings.specimen), settings)
+
+
+@cache
+def network() -> ConditionClassifier:
+    return ConditionClassifier.load()
 
 
 def examine(image: torch.Tensor, optics: Optics, with_ctf: bool = True) -> tuple[Measurements, Condition]:
@@ -127,6 +136,7 @@ def judged(job: tuple[str, int, int]) -> Judged:
     return Judged(
         kind=kind,
         condition=condition,
+        opinion=network().judge(image, SETTINGS.microscope.pixel_size_A),
         crystalline=found.ice.crystalline_fraction > 0,
         usable=int(free[y[inside], x[inside]].sum()),
         area=areas.get(kind, math.nan),
@@ -191,6 +201,21 @@ def confusion(found: tuple[Judged, ...]) -> Table:
     return table
 
 
+def opinion_table(found: tuple[Judged, ...]) -> Table:
+    """What the condition network says, by kind; the last columns are as those of `confusion`."""
+    table = Table(title="the same, as the condition network sees them")
+    for column in ("kind", "fine", *FAULTS, "unlike the training set", "kept", "lost"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind in KINDS:
+        own = [one for one in found if one.kind == kind]
+        counts = Counter("fine" if one.opinion.is_fine else one.opinion.fault for one in own)
+        strange = sum(bool(one.opinion.note) for one in own)
+        kept, lost = (sum(one.usable for one in own if one.opinion.is_fine == is_kept) for is_kept in (True, False))
+        row = (*(str(counts[verdict] or "-") for verdict in ("fine", *FAULTS)), str(strange or "-"))
+        table.add_row(kind, *row, str(kept), str(lost))
+    return table
+
+
 def thickness_errors(energy_filter: bool, with_vacuum: bool) -> tuple[str, float]:
     """Return the method and the rms error, A, over twelve exposures of 150 to 700 A; of relative ones, after a line."""
     truths = [float(value) for value in np.linspace(150, 700, 12)]
@@ -209,26 +234,35 @@ def thickness_errors(energy_filter: bool, with_vacuum: bool) -> tuple[str, float
 
 
 @cache
-def real() -> tuple[tuple[str, str, str], ...]:
-    """Label, verdict and notes of every real micrograph."""
+def real() -> tuple[tuple[str, str, str, str], ...]:
+    """Label, verdict, the network's opinion and notes of every real micrograph."""
     entries = []
     for path in sorted(SESSION.glob("*.mrc")):
-        _, condition = examine(torch.from_numpy(read_mrc(path).data), APOFERRITIN)
+        image = torch.from_numpy(read_mrc(path).data)
+        _, condition = examine(image, APOFERRITIN)
         label = "apo-ferritin, drifted" if path.stem == DRIFTED else "apo-ferritin"
-        entries.append((label, condition.kind, "; ".join(condition.notes)))
+        entries.append((label, condition.kind, in_words(image, APOFERRITIN), "; ".join(condition.notes)))
     for path in sorted(EXAMPLES.glob("*/*.png")):
-        _, condition = examine(torch.from_numpy(255 * imread(path)).float(), COARSE, with_ctf=False)
-        entries.append((path.parent.name[1:], condition.kind, "; ".join(condition.notes)))
+        image = torch.from_numpy(255 * imread(path)).float()
+        _, condition = examine(image, COARSE, with_ctf=False)
+        entries.append((path.parent.name[1:], condition.kind, in_words(image, COARSE), "; ".join(condition.notes)))
     return tuple(entries)
+
+
+def in_words(image: torch.Tensor, optics: Optics) -> str:
+    """The condition network's opinion."""
+    opinion = network().judge(image, optics.pixel_size_A)
+    words = "fine" if opinion.is_fine else opinion.fault
+    return f"{words}, strange" if opinion.note else words
 
 
 def real_table() -> Table:
     table = Table(title="real: apo-ferritin (EMPIAR-10146) at 1.5 A, labelled examples at 8 A without CTF")
-    for column in ("label", "verdict", "number", "notes"):
+    for column in ("label", "rules", "network", "number", "notes"):
         table.add_column(column, justify="right" if column == "number" else "left", overflow="fold")
-    for (label, kind), number in Counter((label, kind) for label, kind, _ in real()).items():
-        notes = [note for own, verdict, note in real() if (own, verdict) == (label, kind) and note]
-        table.add_row(label, kind, str(number), "\n".join(notes))
+    for key, number in Counter(entry[:3] for entry in real()).items():
+        notes = [note for *own, note in real() if tuple(own) == key and note]
+        table.add_row(*key, str(number), "\n".join(notes))
     return table
 
 
@@ -262,8 +296,8 @@ def rows(count: int = 10) -> list[tuple[str, str]]:
         table.append((f"thickness, 150 to 700 A, {name} energy filter: {method}", f"rms {error_A:.0f} A"))
     if SESSION.is_dir():
         session = [entry for entry in real() if entry[0].startswith("apo-ferritin")]
-        kept = sum(kind == "sound" for label, kind, _ in session)
-        named = sum("crystalline" in notes for _, _, notes in session)
+        kept = sum(kind == "sound" for _, kind, *_ in session)
+        named = sum("crystalline" in notes for *_, notes in session)
         table.append(("real apo-ferritin kept; with frost crystals noted", f"{kept} of {len(session)}; {named}"))
     return table
 
@@ -273,6 +307,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     console = Console(width=150)
     console.print(confusion(simulated(count)))
+    console.print(opinion_table(simulated(count)))
     if REAL.is_dir():
         console.print(real_table())
     else:

@@ -14,11 +14,12 @@ from torch import Tensor
 from scherzer.formats.errors import BadInput
 from scherzer.micrographs.contrast.condition_network import LABELS, ConditionNetwork, views
 from scherzer.micrographs.contrast.out_of_domain import Reference, marks
-from scherzer.micrographs.contrast.thumbnail import thumbnail
+from scherzer.micrographs.contrast.thumbnail import AS_IT_IS_A, thumbnail
 
 # Weights of another version are refused.
 WEIGHTS_VERSION = 1
 FAULTS = ("drift", "empty", "contamination", "crystalline")
+PARTS = ("centre", "spread", "points", "usual")
 # A label holds from here on. Probabilities were calibrated on simulations.
 HOLDS = 0.5
 # Pictures smaller than this at 8 A are not judged, px.
@@ -36,7 +37,8 @@ class ConditionOpinion:
         Of each label independently: fine, drift, empty (no particles, or no ice), contamination (grains of ice,
         aggregates, torn or cracked film), crystalline, carbon (or other support).
     strangeness : float
-        Above 1 the micrograph is unlike the training set's.
+        Above 1 the micrograph is unlike the training set's
+        (:class:`scherzer.micrographs.contrast.out_of_domain.Reference`).
     """
 
     probabilities: dict[str, float]
@@ -57,7 +59,7 @@ class ConditionOpinion:
         """A sentence where the network should not be believed; empty elsewhere."""
         if not self.strangeness > 1:
             return ""
-        times = f"{self.strangeness:.1f} times as far from them as those usually are"
+        times = f"{self.strangeness:.1f} times as far from them as all but two in a hundred of their kind"
         return f"unlike the images that the classifier has seen ({times})"
 
 
@@ -71,13 +73,14 @@ class ConditionClassifier:
         Ready to be asked.
     calibration : Tensor
         ``(2, labels)``: factor and offset of the logits.
-    reference : Reference
-        What the training set was like.
+    counts, pictures : Reference
+        What the training set's micrographs were like: those recorded at fine pixels, and pictures kept for people.
     """
 
     network: ConditionNetwork
     calibration: Tensor
-    reference: Reference
+    counts: Reference
+    pictures: Reference
 
     @classmethod
     def load(cls, path: Path | None = None) -> ConditionClassifier:
@@ -97,8 +100,10 @@ class ConditionClassifier:
             raise BadInput(path, "holds weights of another version of the condition network", "train it again")
         network = ConditionNetwork()
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-        parts = {k.removeprefix("reference."): v.float() for k, v in tensors.items() if k.startswith("reference.")}
-        return cls(network.eval(), tensors["calibration"], Reference(**parts))
+        counts, pictures = (
+            Reference(*(tensors[f"{name}.{part}"].float() for part in PARTS)) for name in ("counts", "pictures")
+        )
+        return cls(network.eval(), tensors["calibration"], counts, pictures)
 
     def save(self, path: Path) -> None:
         """Write the weights as safetensors."""
@@ -106,11 +111,10 @@ class ConditionClassifier:
             "version": torch.tensor([WEIGHTS_VERSION]),
             "calibration": self.calibration,
             **{f"network.{name}": value for name, value in self.network.state_dict().items()},
-            "reference.centre": self.reference.centre,
-            "reference.axes": self.reference.axes,
-            "reference.points": self.reference.points.half(),
-            "reference.usual": self.reference.usual,
         }
+        for name, reference in (("counts", self.counts), ("pictures", self.pictures)):
+            tensors |= {f"{name}.{part}": getattr(reference, part) for part in PARTS}
+            tensors[f"{name}.points"] = reference.points.half()
         save_file({name: value.contiguous() for name, value in tensors.items()}, path)
         path.chmod(0o644)  # safetensors leaves it to its owner alone
 
@@ -137,7 +141,8 @@ class ConditionClassifier:
             return ConditionOpinion(dict.fromkeys(LABELS, math.nan), math.nan)
         with torch.inference_mode():
             logits = self.network(*views(small[None]))[0] * self.calibration[0] + self.calibration[1]
-            strangeness = self.reference.strangeness(described(marks(values, small), logits))
+            reference = self.pictures if pixel_size_A >= AS_IT_IS_A else self.counts
+            strangeness = reference.strangeness(described(marks(values, small), logits))
         return ConditionOpinion(dict(zip(LABELS, torch.sigmoid(logits).tolist(), strict=True)), strangeness)
 
 

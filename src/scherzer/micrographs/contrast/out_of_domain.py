@@ -3,7 +3,7 @@
 A network gives an answer to any picture. Here a picture is described by some numbers of its spectrum, grey levels and
 evenness and by what the condition network makes of it, and held against those of the training set: the distance to the
 fifth nearest of them (Sun et al. 2022, ICML, "Out-of-distribution detection with deep nearest neighbors"), in units
-of the distance that few pictures like the training set exceed.
+of the distance that few micrographs like the training set exceed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ BLOCKS_ACROSS = 12
 BLOCK_PX = 16
 TILES_ACROSS = 4
 NEIGHBOUR = 5
-# Principal directions that vary less than this, relative to the mean, are not stretched further.
-LEAST_SPREAD = 0.05
+# A mark's spread is that of its middle two thirds: a few odd micrographs of the training set have no say in it. From so
+# many spreads on differences are compressed.
+LOW, LEAST_SPREAD, COMPRESSED = 0.16, 0.01, 3.0
 
 
 def marks(image: Tensor, small: Tensor) -> Tensor:
@@ -112,45 +113,43 @@ class Reference:
 
     Attributes
     ----------
-    centre : Tensor
-        ``(d,)``.
-    axes : Tensor
-        ``(d, d)``: a difference from the centre times these has unit spread along each.
+    centre, spread : Tensor
+        ``(d,)``: median, and half of the middle two thirds' width.
     points : Tensor
-        ``(n, d)``: the training set there.
+        ``(n, d)``: the training set from there, in these units, compressed.
     usual : Tensor
-        ``(1,)``: distance that one in a hundred pictures like the training set exceeds.
+        ``(1,)``: distance that two in a hundred micrographs like the training set exceed.
     """
 
     centre: Tensor
-    axes: Tensor
+    spread: Tensor
     points: Tensor
     usual: Tensor
 
     @classmethod
-    def of(cls, described: Tensor, held_out: Tensor, exceeded: float = 0.01) -> Reference:
-        """Take them from descriptions of the training set, and the usual distance from others of the same kind.
+    def of(cls, seen: Tensor, held_out: Tensor, exceeded: float = 0.02) -> Reference:
+        """Take them from descriptions of the training set, and the usual distance also from others of the same kind.
 
         Parameters
         ----------
-        described, held_out : Tensor
+        seen, held_out : Tensor
             ``(n, d)`` and ``(m, d)``.
         exceeded : float
-            Share of the second that lies farther away than `usual`.
+            Share of both, each of the first held against the rest of them, that lies farther away than `usual`.
         """
-        centre = described.mean(0)
-        values, vectors = torch.linalg.eigh(torch.cov((described - centre).T))
-        spread = values.clamp(min=0).sqrt()
-        axes = vectors / spread.clamp(min=float(LEAST_SPREAD * spread.mean()))
-        bare = cls(centre, axes, (described - centre) @ axes, torch.ones(1))
-        distances = torch.stack([bare.distance(one) for one in held_out])
-        return cls(centre, axes, bare.points, torch.quantile(distances, 1 - exceeded)[None])
+        low, high = seen.quantile(LOW, 0), seen.quantile(1 - LOW, 0)
+        bare = cls(seen.median(0).values, ((high - low) / 2).clamp(min=LEAST_SPREAD), seen, torch.ones(1))
+        points = bare.placed(seen)
+        among = torch.cdist(points, points).kthvalue(NEIGHBOUR + 1, 1).values
+        beside = torch.cdist(bare.placed(held_out), points).kthvalue(NEIGHBOUR, 1).values
+        usual = torch.quantile(torch.cat([among, beside]), 1 - exceeded)[None]
+        return cls(bare.centre, bare.spread, points, usual)
 
-    def distance(self, description: Tensor) -> Tensor:
-        """Distance of ``(d,)`` to the fifth nearest point."""
-        place = (description - self.centre) @ self.axes
-        return (self.points - place).square().sum(1).sqrt().kthvalue(NEIGHBOUR).values
+    def placed(self, descriptions: Tensor) -> Tensor:
+        """Bring descriptions ``(..., d)`` to the reference's units; outliers are drawn in, lest one mark decide all."""
+        return COMPRESSED * torch.asinh((descriptions - self.centre) / (COMPRESSED * self.spread))
 
     def strangeness(self, description: Tensor) -> float:
         """Distance in units of the usual one: beyond 1 the micrograph is unlike the training set."""
-        return float(self.distance(description) / self.usual)
+        distances = (self.points - self.placed(description)).square().sum(1).sqrt()
+        return float(distances.kthvalue(NEIGHBOUR).values / self.usual)
