@@ -21,6 +21,7 @@ from scherzer.session.folder import Session
 from scherzer.session.items import Done, Job, Row, run_items
 from scherzer.session.keys import key_of
 from scherzer.session.settings import SessionSettings
+from scherzer.session.stages.condition_columns import opinion_columns, opinion_of, with_opinion
 from scherzer.session.stages.context import Context, StageOutcome
 from scherzer.session.stages.ice_thickness import with_thickness
 from scherzer.session.stages.images import read_micrograph
@@ -76,18 +77,21 @@ def look(job: Job, folder: Path, task: ContrastTask) -> Done:
     name = job.row.get("rlnMicrographNameNoDW") or job.row["rlnMicrographName"]
     image = read_micrograph(absolute_file(folder, name))
     numbers = ctf_numbers(job.row)
-    found = classifier_of(task.weights).classify(image, task.optics[int(job.row["rlnOpticsGroup"])], numbers)
+    optics = task.optics[int(job.row["rlnOpticsGroup"])]
+    found = classifier_of(task.weights).classify(image, optics, numbers)
+    opinion = opinion_of(image, optics.pixel_size_A)
     verdict = judge(found.measurements, numbers, job.row.get("rlnAccumMotionTotal"), task.condition)
     columns = {
         **contrast_columns(found),
         "sczCondition": verdict.kind.replace(" ", "_"),
-        "sczNote": "; ".join(verdict.notes),
+        **opinion_columns(opinion),
+        "sczNote": "; ".join(with_opinion(verdict, opinion)),
     }
     left_out = found.measurements.areas.left_out
     if left_out is None:
         return Done(columns=columns, state=verdict.state, reason=verdict.reason)
     path = folder / f"{job.name}_left_out.mrc"
-    cell_A = task.optics[int(job.row["rlnOpticsGroup"])].pixel_size_A * image.shape[1] / left_out.shape[1]
+    cell_A = optics.pixel_size_A * image.shape[1] / left_out.shape[1]
     write_mrc(path, left_out.astype(np.int8), cell_A)
     columns[LEFT_OUT] = relative_file(folder, path)
     return Done(columns=columns, files=(path,), state=verdict.state, reason=verdict.reason)
