@@ -23,7 +23,7 @@ from scherzer.micrographs.contrast.fine_tuning import (
 )
 from scherzer.micrographs.contrast.folds import stratified_folds
 from scherzer.micrographs.contrast.logistic import fit_logistic
-from scherzer.micrographs.contrast.network import PatchNetwork, cut_patches, with_denoised
+from scherzer.micrographs.contrast.network import PATCH_PX, PatchNetwork, cut_patches, with_denoised
 from scherzer.micrographs.contrast.visibility import GOOD_FROM, MODERATE_FROM
 
 COUNT = 60
@@ -64,10 +64,11 @@ def classes_of(log_d_prime: Tensor) -> Tensor:
 def unlabelled() -> TuningSet:
     """Return what trunks find in micrographs of one to three patches, and the patches."""
     generator = torch.Generator().manual_seed(1)
-    common = torch.randn(COUNT, 1, 1, 128, generator=generator)
+    width = PatchNetwork().head[0].in_features
+    common = torch.randn(COUNT, 1, 1, width, generator=generator)
     counts = [1 + index % 3 for index in range(COUNT)]
-    found = [common[i] + 0.1 * torch.randn(2, counts[i], 128, generator=generator) for i in range(COUNT)]
-    patches = [torch.randn(counts[i], 96, 96, generator=generator) for i in range(COUNT)]
+    found = [common[i] + 0.1 * torch.randn(2, counts[i], width, generator=generator) for i in range(COUNT)]
+    patches = [torch.randn(counts[i], PATCH_PX, PATCH_PX, generator=generator) for i in range(COUNT)]
     features = torch.randn(COUNT, 7, generator=generator)
     return tuning_set(found, patches, features, torch.zeros(COUNT, dtype=torch.int64))
 
