@@ -111,3 +111,11 @@ def test_missing_gain_and_map_are_named(exposures: Path) -> None:
         settings = replace(with_stated(SessionSettings(), {**KNOWN, **stated}), inputs=(str(exposures),))
         with pytest.raises(BadInput, match=option):
             completed(settings, Path())
+
+
+def test_weights_are_kept_until_others_are_stated(tmp_path: Path) -> None:
+    chosen = with_stated(SessionSettings(), {"contrast_weights": tmp_path / "w.safetensors"})
+    assert chosen.contrast.weights == str(tmp_path / "w.safetensors")
+    write_settings(chosen, tmp_path)
+    again = with_stated(read_settings(tmp_path), {"contrast_weights": None, "cs_mm": 2.7})
+    assert again.contrast == chosen.contrast
