@@ -2,7 +2,7 @@
 
     python benchmarks/class2d_relion.py
 
-takes about ten minutes of one core, nearly all of them RELION's. Both command lines are printed. Classes are held
+takes about five minutes of one core, nearly all of them RELION's. Both command lines are printed. Classes are held
 against the true places of their particles: one whose particles' centres lie off its own is an off-centre twin.
 """
 
@@ -28,7 +28,7 @@ from scherzer.fourier.grids import centred_irfft2
 from scherzer.particles.extraction import background_mask, normalise
 
 Row = tuple[str, str]
-SET, COUNT, SMALL_BOX_PX, CLASSES, ITERATIONS = "O", 1000, 80, 10, 25
+SET, COUNT, SMALL_BOX_PX, CLASSES, ITERATIONS = "O", 500, 80, 10, 25
 PARTICLES = "particles.star"
 # RELION's defaults as its window gives them, but for one process.
 RELION = (
@@ -79,8 +79,8 @@ def read_found(path: Path, cpu_s: float) -> Found:
     """Read a classified table, in the order of its images."""
     rows = read_star(path).rows
     rows = rows.iloc[np.argsort(rows["rlnImageName"].str.split("@").str[0].astype(int).to_numpy())]
-    shift_A = -torch.from_numpy(rows[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy(np.float32))
-    psi = torch.from_numpy(np.radians(rows["rlnAnglePsi"].to_numpy(np.float32)))
+    shift_A = -torch.from_numpy(rows[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy(np.float32, copy=True))
+    psi = torch.from_numpy(np.radians(rows["rlnAnglePsi"].to_numpy(np.float32, copy=True)))
     return Found(torch.from_numpy(rows["rlnClassNumber"].to_numpy(np.int64)) - 1, psi, shift_A, cpu_s)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/particles.py
 
 Each part can be run alone: ``particles_picking.py``, ``particles_class2d.py``, ``particles_fairness.py`` and
-``class2d_relion.py``, which runs RELION where it is installed and takes the longest, some fifteen minutes of one core.
+``class2d_relion.py``, which runs RELION where it is installed and takes some five minutes of one core.
 """
 
 from __future__ import annotations
