@@ -41,8 +41,7 @@ def card_text(card: dict[str, Any]) -> str:
         f"{sum(made['images']['validation'])}, tested on {sum(made['images']['test'])}.",
         "",
         "Limits: trained on simulations only; 200 and 300 kV, underfocus of 0.4 to 4 um, particles of 85 to 260 A, no "
-        "phase plate, no filaments. A field of less than 770 A is not judged. Contamination on a field without "
-        "particles is often called empty only, as both are true.",
+        "phase plate, no filaments, no drift of less than 60 A. A field of less than 770 A is not judged.",
         "",
     ]
     return "\n".join(lines)
