@@ -96,8 +96,8 @@ class _Expected:
     at_shift: Tensor
 
 
-def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor) -> Scene:
-    """Prepare images for a band, and learn from a map how far off their centres the particles lie."""
+def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor, flops: float = FLOPS) -> Scene:
+    """Prepare images for rounds of so many operations in a band; learn from a map how far off the particles lie."""
     particles = specimen.particles
     radius = particles.extent_A / resolution_A
     band = make_band(particles.box, radius, device=volume.device)
@@ -111,13 +111,13 @@ def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor) -> Scene:
     scene = Scene(specimen, resolution_A, training, held_out, shifts, uniform, coarse, len(training))
     _, bank = scene.bank(resampled(volume, particles.box))
     per_particle = 8.0 * len(shifts) * len(band) * len(bank)
-    part = training[: max(200, int(FLOPS / per_particle))]
+    part = training[: max(200, int(flops / per_particle))]
     found = _expected(scene, part, bank, insert=False, count=True).at_shift
     kept = found >= RARE * found.sum()
     kept[0] = True
     scene = replace(scene, shifts_px=shifts[kept], log_prior=_log_prior(found[kept]))
     per_particle *= int(kept.sum()) / len(shifts)
-    affordable = FLOPS / (per_particle * len(training))
+    affordable = flops / (per_particle * len(training))
     share = min(max(STEP_SHARE[0], STEP_SHARE[1] * affordable ** (-1 / 3)), STEP_SHARE[1])
     fine = min(share * resolution_A / (specimen.diameter_A / 2), COARSEST_STEP_RAD)
     count = min(len(training), max(300, int(affordable * len(training))))

@@ -18,6 +18,8 @@ SIGN_ROUNDS = 6  # after which the best of the maps with one sign changed goes o
 CHANGES = 4  # of signs, at most
 FINER = 1.2  # ratio of the bands' edges
 WIDEN_ROUNDS = 6
+FLOPS = 3e11  # of each of these rounds
+LEAST_SHARE = 0.25  # of the particles that must take part in each
 SAME = 0.9  # mean correlation of the shells of maps that are one
 
 
@@ -69,12 +71,12 @@ def settle(scene: Scene, starts: list[Tensor], seed: int) -> Settled:
 
 
 def widen(specimen_at_A: Callable[[float], Specimen], volume: Tensor, from_A: float, to_A: float, seed: int) -> Tensor:
-    """Go on with a map through finer and finer bands, as far as rounds over half of the particles can be paid."""
+    """Go on with a map through finer and finer bands, as far as rounds over enough particles can be paid."""
     steps = math.ceil(math.log(from_A / to_A) / math.log(FINER))
     for number in range(steps):
         specimen = specimen_at_A(from_A * (to_A / from_A) ** ((number + 1) / steps))
-        scene = scene_at(specimen, specimen.finest_A(from_A * (to_A / from_A) ** ((number + 1) / steps)), volume)
-        if scene.round_particles < len(scene.training) / 2:
+        scene = scene_at(specimen, specimen.finest_A(from_A * (to_A / from_A) ** ((number + 1) / steps)), volume, FLOPS)
+        if scene.round_particles < LEAST_SHARE * len(scene.training):
             break
         volume = climb(scene, volume, WIDEN_ROUNDS, seed + number).volume
     return volume
