@@ -17,9 +17,12 @@ def opinion_of(image: Tensor, pixel_size_A: float) -> ConditionOpinion:
 
 
 def opinion_columns(opinion: ConditionOpinion) -> Row:
-    """Return probabilities and strangeness under STAR labels, NaN where the field is too small."""
-    found = {f"sczCondition{label.title()}": value for label, value in opinion.probabilities.items()}
-    return {**found, "sczStrangeness": opinion.strangeness}
+    """Return probabilities and strangeness under STAR labels, NaN where the field is too small.
+
+    Rounded: the last digits of transforms and convolutions depend on where in memory an image lies.
+    """
+    found = {f"sczCondition{label.title()}": round(value, 3) for label, value in opinion.probabilities.items()}
+    return {**found, "sczStrangeness": round(opinion.strangeness, 3)}
 
 
 def with_opinion(verdict: Condition, opinion: ConditionOpinion) -> tuple[str, ...]:
