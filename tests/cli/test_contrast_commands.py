@@ -81,6 +81,17 @@ def test_weights_that_are_none_are_refused(labelled: Path, tmp_path: Path) -> No
     assert "another version" in refused("evaluate", labels, "--weights", str(tmp_path / "other"))
 
 
+def test_a_session_does_not_keep_weights_that_are_none(labelled: Path, tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    known = ("--voltage", "300", "--cs", "2.7")
+    result = CliRunner().invoke(app, ["import", str(session), str(labelled / "m0.mrc"), *known])
+    assert result.exit_code == 0, result.output
+    before = (session / "session.yaml").read_text()
+    assert "nowhere: no such file" in refused(str(session), "--weights", str(tmp_path / "nowhere"))
+    assert "holds no weights" in refused(str(session), "--weights", str(labelled / "labels.csv"))
+    assert (session / "session.yaml").read_text() == before
+
+
 def test_a_micrograph_that_cannot_be_read_is_named_with_its_row(labelled: Path, tmp_path: Path) -> None:
     write_mrc(tmp_path / "flat.mrc", np.zeros((96, 96), np.float32), 2.0, "image")
     lines = ["micrograph,label", f"{labelled}/m0.mrc,good", "flat.mrc,moderate", f"{labelled}/m2.mrc,bad"]

@@ -47,7 +47,10 @@ def of_session(session: options.SessionFolder, weights: Weights = None, workers:
     with plain_errors():
         from scherzer.session.chain import run_one
         from scherzer.session.prepare import reopen
+        from scherzer.session.stages.contrast import classifier_of
 
+        if weights is not None:
+            classifier_of(str(weights))  # before the session is told to keep them
         run_one("contrast", *reopen(session, {"contrast_weights": weights}), workers, Screen())
 
 

@@ -142,7 +142,14 @@ def measurement_columns(found: Measurements) -> Row:
 
 @lru_cache(maxsize=1)
 def classifier_of(weights: str | None) -> ContrastClassifier:
-    """Load weights, the shipped ones when None, once a process."""
+    """Load weights, the shipped ones when None, once a process.
+
+    Raises
+    ------
+    BadInput
+        If they are not there, or are none of this version.
+    """
+    sha256_of(_file(weights))
     return ContrastClassifier.load(_file(weights))
 
 
