@@ -82,7 +82,7 @@ def extracted(root: Path) -> tuple[StarTable, dict[str, np.ndarray]]:
         jobs.append(Job(name, row, ()))
         done.append(Done(data={"kept": kept, "stack": f"extract/{name}.mrcs"}))
         images |= {f"{index:06d}@extract/{name}.mrcs": image for index, image in enumerate(stack, start=1)}
-    task = ExtractTask(1.5, 130.0, 32, 16, 3.0, ExtractSettings())
+    task = ExtractTask(1.5, 130.0, 32, 16, 3.0, 32, {}, ExtractSettings())
     return particles_table(micrographs(), jobs, done, task), images
 
 
