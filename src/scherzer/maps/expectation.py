@@ -120,7 +120,7 @@ def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor, flops: flo
     affordable = flops / (per_particle * len(training))
     share = min(max(STEP_SHARE[0], STEP_SHARE[1] * affordable ** (-1 / 3)), STEP_SHARE[1])
     fine = min(share * resolution_A / (specimen.diameter_A / 2), COARSEST_STEP_RAD)
-    count = min(len(training), max(300, int(affordable * len(training))))
+    count = min(len(training), max(100, int(affordable * len(training))))
     return replace(scene, step_rad=fine, round_particles=count)
 
 
