@@ -1,6 +1,7 @@
 """What spoils micrographs and :mod:`scherzer.simulate` does not make, painted onto pictures of counts.
 
-Shapes, strengths and sizes are parametric choices: plausible ones, seen on no particular micrograph.
+The kinds are such as people label (the examples of MicAssess among others); shapes, strengths and sizes are parametric
+choices, fitted to no micrograph.
 """
 
 from __future__ import annotations
