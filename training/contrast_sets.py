@@ -1,49 +1,28 @@
-"""Sets of labelled micrographs: which specimens, which scenes, what the classifier gets to see of them."""
+"""Sets of labelled micrographs: what the classifier gets to see of them, and the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from contrast_images import PIXEL_A, Scene, draw_scene, expose, visibility
-from contrast_shapes import ParticleBank, bank_of, shape_atoms
+from contrast_scenes import Scene
 from torch import Tensor
 
-from scherzer.formats.models import read_atoms
 from scherzer.micrographs.contrast.logistic import FEATURES, features_of
 from scherzer.micrographs.contrast.measurements import CtfNumbers, measure_whitened
-from scherzer.micrographs.contrast.visibility import GOOD_FROM, LABELS, MODERATE_FROM, label_of
+from scherzer.micrographs.contrast.visibility import LABELS, label_of
 from scherzer.micrographs.contrast.whitening import tile_spectrum, whiten
 from scherzer.micrographs.ctf_estimation import estimate_ctf
 from scherzer.micrographs.ctf_fit import CtfSettings
-from scherzer.simulate.phantom import phantom_atoms
+from scherzer.simulate.exposure import simulate_exposure
+from scherzer.simulate.truth import truth_of
 
-# Range of d' of each class in the sets, each covered evenly in its logarithm.
-RANGES = {"good": (GOOD_FROM, 36.0), "moderate": (MODERATE_FROM, GOOD_FROM), "bad": (7.0, MODERATE_FROM)}
-# Without a particle none is visible: such images count as the low end of bad.
-EMPTY_D_PRIME = 6.0
-TRIES = 60
-
-TRAINING_SHAPES = [
-    ("ball", 80), ("ball", 110), ("ball", 150), ("shell", 100), ("shell", 130), ("shell", 180), ("rod", 120),
-    ("rod", 170), ("rod", 230), ("disc", 100), ("disc", 150), ("disc", 200), ("ring", 120), ("ring", 160),
-    ("ring", 220), ("lobes", 100), ("lobes", 130), ("lobes", 160), ("lobes", 190), ("lobes", 230), ("lobes", 250),
-]  # fmt: skip
-VALIDATION_SHAPES = [
-    ("ball", 95),
-    ("shell", 115),
-    ("rod", 145),
-    ("disc", 125),
-    ("ring", 190),
-    ("lobes", 115),
-    ("lobes", 175),
-]
-TEST_SHAPES = [("ball", 130), ("shell", 150), ("disc", 175), ("lobes", 145), ("lobes", 210)]
-# Phantoms of the session simulator, made in another way than any shape above; all for the test.
-TEST_PHANTOMS = [("O", 130.0), ("D2", 150.0), ("C1", 110.0)]
+# Without a particle none is visible: such images count as the low end of bad, and so does whatever lies lower.
+LOWEST_D_PRIME = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,95 +31,84 @@ class LabelledSet:
 
     Attributes
     ----------
-    images : Tensor
-        ``(n, h, w)`` whitened.
+    images : list of Tensor
+        ``n`` whitened images.
     features : Tensor
-        ``(n, f)`` of the physical rival.
+        ``(n, f)`` of the physical rival; NaN where they were not measured.
     log_d_prime, classes : Tensor
         ``(n,)``.
-    specimens : list of str
-        ``n`` names.
-    scenes : list of Scene
-        ``n``.
+    facts : list of dict
+        ``n``: session, specimen, voltage, pixel size, thickness of the ice, defocus.
     """
 
-    images: Tensor
+    images: list[Tensor]
     features: Tensor
     log_d_prime: Tensor
     classes: Tensor
-    specimens: list[str]
-    scenes: list[Scene]
+    facts: list[dict[str, Any]]
+
+    def column(self, name: str) -> list[Any]:
+        """Return one fact of every micrograph."""
+        return [fact[name] for fact in self.facts]
 
 
-def shape_banks(shapes: Sequence[tuple[str, int]], seed: int) -> list[ParticleBank]:
-    """Build and project shapes."""
-    banks = []
-    for index, (kind, diameter_A) in enumerate(shapes):
-        rng = np.random.default_rng([seed, index])
-        banks.append(bank_of(f"{kind} {diameter_A} A", shape_atoms(kind, float(diameter_A), rng), rng))
-    return banks
-
-
-def test_banks(models: Sequence[Path], seed: int) -> list[ParticleBank]:
-    """Build the specimens of the test: shapes, the simulator's phantoms, and models if there are any."""
-    banks = shape_banks(TEST_SHAPES, seed)
-    rng = np.random.default_rng([seed, 1000])
-    for symmetry, diameter_A in TEST_PHANTOMS:
-        banks.append(bank_of(f"phantom {symmetry} {diameter_A:.0f} A", phantom_atoms(symmetry, diameter_A), rng))
-    return banks + [bank_of(path.stem, read_atoms(path), rng) for path in models]
-
-
-def make_set(banks: Sequence[ParticleBank], count: int, measured: int, empty_share: float, seed: int) -> LabelledSet:
-    """Make labelled micrographs, the three classes equally often and every d' within a class too.
+def make_set(scenes: Sequence[Scene], measured: int, progress: Callable[[int], None] | None = None) -> LabelledSet:
+    """Simulate micrographs.
 
     Parameters
     ----------
-    banks : sequence of ParticleBank
-        Specimens to draw from.
-    count, measured : int
-        Micrographs, and how many of them get the measurements, which take most of the time.
-    empty_share : float
-        Share of micrographs without particles.
-    seed : int
-        Of everything random.
+    scenes : sequence of Scene
+        One a micrograph.
+    measured : int
+        The first so many get the measurements, which take almost as long as the image.
+    progress : callable, optional
+        Called with the number made.
     """
-    made = [_make(banks, empty_share, index < measured, np.random.default_rng([seed, index])) for index in range(count)]
-    images, features, d_primes, names, scenes = zip(*made, strict=True)
-    classes = [LABELS.index(label_of(value)) for value in d_primes]
-    return LabelledSet(
-        torch.stack(images),
-        torch.stack(features),
-        torch.tensor(d_primes).log(),
-        torch.tensor(classes),
-        list(names),
-        list(scenes),
-    )
+    images, features, values, facts = [], [], [], []
+    for index, scene in enumerate(scenes):
+        image, found, d_prime = _make(scene, index < measured)
+        images.append(image)
+        features.append(found)
+        values.append(max(LOWEST_D_PRIME, d_prime) if math.isfinite(d_prime) else LOWEST_D_PRIME)
+        facts.append(_facts(scene))
+        if progress:
+            progress(index + 1)
+    classes = [LABELS.index(label_of(value)) for value in values]
+    return LabelledSet(images, torch.stack(features), torch.tensor(values).log(), torch.tensor(classes), facts)
 
 
-def _make(
-    banks: Sequence[ParticleBank], empty_share: float, measured: bool, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, float, str, Scene]:
-    low, high = RANGES[LABELS[rng.integers(3)]]
-    for _ in range(TRIES):
-        scene, bank = draw_scene(rng), banks[rng.integers(len(banks))]
-        d_prime = visibility(scene, bank)
-        if low <= d_prime < high:
-            break
-    if rng.random() < empty_share:
-        scene, d_prime = replace(scene, coverage=0.0), EMPTY_D_PRIME
-    image = expose(scene, bank, rng)
-    optics = replace(scene.optics, pixel_size_A=PIXEL_A)
-    spectrum = tile_spectrum(image, PIXEL_A)
-    whitened = whiten(image, PIXEL_A, spectrum)
+def _make(scene: Scene, measured: bool) -> tuple[Tensor, Tensor, float]:
+    specimen, settings = scene.subject.specimen, scene.settings
+    exposure = simulate_exposure(scene.plan, specimen, settings)
+    image = torch.from_numpy(next(exposure.frames).astype(np.float32))
+    d_prime = float(truth_of(exposure, "", specimen, settings).micrograph["sczDetectability"])
+    optics = settings.microscope.optics
+    spectrum = tile_spectrum(image, optics.pixel_size_A)
+    whitened = whiten(image, optics.pixel_size_A, spectrum)
     if not measured:
-        return whitened.values, torch.full((len(FEATURES),), torch.nan), d_prime, bank.name, scene
+        return whitened.values, torch.full((len(FEATURES),), torch.nan), d_prime
     # The fit is only polished around the truth: the search for it is tested elsewhere and takes most of the time.
+    defocus_A = (scene.plan.defocus_u_A + scene.plan.defocus_v_A) / 2
     near = CtfSettings(
-        min_defocus_A=max(scene.defocus_A - 600, 1000),
-        max_defocus_A=scene.defocus_A + 600,
+        min_defocus_A=max(defocus_A - 600, 1000),
+        max_defocus_A=defocus_A + 600,
         max_astigmatism_A=600,
         rings_confidence=0.0,
     )
     numbers = CtfNumbers.of(estimate_ctf(image, optics, near))
-    found = measure_whitened(image, optics, spectrum, whitened, numbers)
-    return whitened.values, features_of(found), d_prime, bank.name, scene
+    return whitened.values, features_of(measure_whitened(image, optics, spectrum, whitened, numbers)), d_prime
+
+
+def _facts(scene: Scene) -> dict[str, Any]:
+    plan, microscope = scene.plan, scene.settings.microscope
+    return {
+        "session": scene.session,
+        "specimen": scene.subject.name,
+        "voltage_kV": microscope.voltage_kV,
+        "pixel_size_A": microscope.pixel_size_A,
+        "thickness_A": plan.thickness_A,
+        "defocus_um": (plan.defocus_u_A + plan.defocus_v_A) / 2e4,
+        "dose_e_per_A2": scene.settings.exposure.dose_e_per_A2,
+        "diameter_A": 2 * scene.subject.specimen.radius_A,
+        "faults": "+".join(plan.faults),
+    }

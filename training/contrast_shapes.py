@@ -2,63 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.stats import qmc
 
 from scherzer.formats.models import Atoms
-from scherzer.geometry.rotations import random_rotations
 from scherzer.physics.scattering import DISPLACED_A3
-from scherzer.simulate.specimen import project, specimen_of
+from scherzer.simulate.specimen import Specimen, specimen_of
 
-# Projections are kept at this pixel: what lies beyond 8 A is far below the noise.
-BANK_PIXEL_A = 4.0
-VIEWS = 48
-# More atoms than this are thinned out, each standing for several.
-MOST_ATOMS = 15000
+KINDS = ("ball", "shell", "rod", "disc", "ring", "lobes", "chain")
+DIAMETERS_A = (75.0, 290.0)
+# Potential of the bodies, relative to that of neutral atoms: about 0.7, which real apo-ferritin has (docs/realism.md).
+CONTRASTS = (0.5, 1.0)
+# A body is made of at most so many atoms, each standing for several. Fewer atoms scatter more at high frequency; a
+# larger B-factor takes that back where the noise is measured, at 6 A.
+MOST_ATOMS, PLACES = 5000, 60_000
+B_FACTOR_A2, NOISE_A = 40.0, 6.0
 
 
-@dataclass(frozen=True)
-class ParticleBank:
-    """Projections of one particle.
+def draw_shape(rng: np.random.Generator, kind: str | None = None, diameter_A: float | None = None) -> Specimen:
+    """Draw a particle.
 
-    Attributes
+    Parameters
     ----------
-    name : str
-        Shape and diameter.
-    diameter_A : float
-        Largest.
-    views : Tensor
-        ``(n, b, b)`` projected potential above ice, V A, at :data:`BANK_PIXEL_A`.
+    rng : Generator
+        Source of randomness.
+    kind : str, optional
+        One of :data:`KINDS`.
+    diameter_A : float, optional
+        Largest diameter.
     """
-
-    name: str
-    diameter_A: float
-    views: Tensor
-
-    def power(self) -> Tensor:
-        """Squared modulus of the transform, averaged over the views, ``(b, b)``, V^2 A^6."""
-        return (torch.fft.fft2(self.views).abs().square().mean(0)) * BANK_PIXEL_A**4
-
-
-def bank_of(name: str, atoms: Atoms, rng: np.random.Generator) -> ParticleBank:
-    """Project a model in random orientations."""
-    count = len(atoms.elements)
-    if count > MOST_ATOMS:
-        chosen = rng.choice(count, MOST_ATOMS, replace=False)
-        atoms = Atoms(
-            atoms.positions_A[chosen],
-            atoms.elements[chosen],
-            atoms.b_factors_A2[chosen],
-            atoms.occupancies[chosen] * (count / MOST_ATOMS),
-        )
-    specimen = specimen_of(atoms)
-    box = specimen.box_px(BANK_PIXEL_A)
-    transforms = project(specimen, random_rotations(VIEWS, rng), torch.zeros(VIEWS, 2), box, BANK_PIXEL_A)
-    return ParticleBank(name, 2 * specimen.radius_A, torch.fft.irfft2(transforms, s=(box, box)))
+    kind = kind or str(rng.choice(KINDS))
+    diameter_A = diameter_A or float(np.exp(rng.uniform(*np.log(DIAMETERS_A))))
+    return specimen_of(shape_atoms(kind, diameter_A, rng), contrast=float(rng.uniform(*CONTRASTS)))
 
 
 def shape_atoms(kind: str, diameter_A: float, rng: np.random.Generator) -> Atoms:
@@ -67,21 +45,24 @@ def shape_atoms(kind: str, diameter_A: float, rng: np.random.Generator) -> Atoms
     Parameters
     ----------
     kind : str
-        ball, shell, rod, disc, lobes or ring.
+        One of :data:`KINDS`.
     diameter_A : float
         Largest diameter.
+    rng : Generator
+        Source of the shape's proportions and of the atoms' places.
     """
-    radius = diameter_A / 2
-    wanted = min(int(4 / 3 * np.pi * radius**3 / DISPLACED_A3), 400_000)
-    points = rng.uniform(-radius, radius, (2 * wanted, 3))
-    points = points[np.linalg.norm(points, axis=1) < radius]
-    share = wanted / len(points)
-    points = points[_inside(kind, points / radius, rng)]
+    # Spread evenly, as clusters of so few atoms would show.
+    places = 2 * qmc.Halton(3, seed=rng).random(PLACES) - 1
+    places = places[np.linalg.norm(places, axis=1) < 1]
+    inside = places[_inside(kind, places, rng)]
+    volume_A3 = len(inside) / len(places) * 4 / 3 * np.pi * (diameter_A / 2) ** 3
+    points = inside[:MOST_ATOMS]
     count = len(points)
+    share = volume_A3 / DISPLACED_A3 / count
     return Atoms(
-        points,
+        points * diameter_A / 2,
         rng.choice(np.array(["C", "N", "O"]), count, p=[0.64, 0.17, 0.19]),
-        np.full(count, 40.0),
+        np.full(count, B_FACTOR_A2 + 2 * NOISE_A**2 * math.log(max(share, 1.0))),
         np.full(count, share),
     )
 
@@ -90,9 +71,9 @@ def _inside(kind: str, u: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     """Which points of the unit ball belong to a shape."""
     r = np.linalg.norm(u, axis=1)
     across = np.hypot(u[:, 0], u[:, 1])
-    a, b = rng.uniform(0.35, 0.6), rng.uniform(0.5, 0.75)
+    a, b = rng.uniform(0.3, 0.6), rng.uniform(0.5, 0.8)
     if kind == "ball":
-        return np.asarray((u[:, 0] / b) ** 2 + (u[:, 1] / (b + 0.2)) ** 2 + u[:, 2] ** 2 < 1)
+        return np.asarray((u[:, 0] / b) ** 2 + (u[:, 1] / min(b + 0.2, 1.0)) ** 2 + u[:, 2] ** 2 < 1)
     if kind == "shell":
         return np.asarray(r > b)
     if kind == "rod":
@@ -102,7 +83,17 @@ def _inside(kind: str, u: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     if kind == "ring":
         return np.asarray((np.abs(u[:, 2]) < a) & (across > 0.4))
     if kind == "lobes":
-        centres = rng.normal(size=(rng.integers(3, 7), 3))
-        centres *= rng.uniform(0.35, 0.7, (len(centres), 1)) / np.linalg.norm(centres, axis=1, keepdims=True)
-        return np.asarray(np.linalg.norm(u[:, None] - centres, axis=2).min(1) < 0.36)
+        centres = rng.normal(size=(rng.integers(3, 8), 3))
+        centres *= rng.uniform(0.3, 0.75, (len(centres), 1)) / np.linalg.norm(centres, axis=1, keepdims=True)
+        return _near(u, centres, rng.uniform(0.25, 0.42))
+    if kind == "chain":
+        steps = rng.normal(size=(rng.integers(4, 12), 3))
+        centres = np.cumsum(0.4 * steps / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
+        centres -= centres.mean(0)
+        centres *= 0.75 / np.linalg.norm(centres, axis=1).max()
+        return _near(u, centres, 0.25)
     raise ValueError(f"unknown shape {kind}")
+
+
+def _near(u: NDArray[np.float64], centres: NDArray[np.float64], reach: float) -> NDArray[np.bool_]:
+    return np.asarray(np.linalg.norm(u[:, None] - centres, axis=2).min(1) < reach)

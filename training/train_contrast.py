@@ -1,9 +1,10 @@
 """Train the contrast classifier from nothing and write its weights and model card.
 
-    python training/train_contrast.py [--model FILE ...]
+    python training/train_contrast.py [--model FILE ...] [--sets FOLDER]
 
-takes ten minutes of one processor core. Models given (PDB or mmCIF) become further specimens of the test; training
-uses made-up shapes only. The result follows from the seeds.
+takes the time of one processor core that the model card states. Models given (PDB or mmCIF) become further specimens
+of the test; training uses made-up shapes only. With ``--sets`` the micrographs are kept in a folder, and taken from it
+the next time. The result follows from the seeds.
 """
 
 from __future__ import annotations
@@ -11,37 +12,32 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from contrast_card import card_text
-from contrast_sets import (
-    TRAINING_SHAPES,
-    VALIDATION_SHAPES,
-    LabelledSet,
-    make_set,
-    shape_banks,
-    test_banks,
-)
-from scipy.stats import spearmanr
-from torch import Tensor
+from contrast_report import ablations, report
+from contrast_scenes import Scene, Subject, draw_test_sessions, draw_training_scene, made_up_subjects, test_subjects
+from contrast_sets import LabelledSet, make_set
 
 from scherzer.micrographs.contrast.classifier import ContrastClassifier
-from scherzer.micrographs.contrast.ensemble import combine, estimate_patches
+from scherzer.micrographs.contrast.ensemble import estimate_all
 from scherzer.micrographs.contrast.logistic import fit_logistic
-from scherzer.micrographs.contrast.network import PatchNetwork
-from scherzer.micrographs.contrast.scores import score
 from scherzer.micrographs.contrast.training import TrainingSettings, fit_combination, fit_network
-from scherzer.micrographs.contrast.visibility import GOOD_FROM, MODERATE_FROM, class_probabilities
+from scherzer.micrographs.contrast.visibility import GOOD_FROM, MODERATE_FROM
 
 OUT = Path(__file__).parent.parent / "src/scherzer/micrographs/contrast/weights"
 SEED = 20240445
 MEMBERS = 2
-TRAINING_IMAGES, MEASURED, VALIDATION_IMAGES, TEST_IMAGES = 2400, 500, 240, 400
-EMPTY_SHARE = 0.03
-BOOTSTRAPS = 500
+TRAINING_SPECIMENS, VALIDATION_SPECIMENS = 240, 60
+TRAINING_IMAGES, MEASURED, VALIDATION_IMAGES, TEST_IMAGES_PER_SESSION = 1000, 250, 80, 6
+# Fields of view, A. Usual micrographs have seven times the area of those of the test.
+TRAINING_SIDE_A, TEST_SIDE_A = 1152.0, 1300.0
 
 
 def main() -> None:
@@ -49,39 +45,91 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, action="append", default=[], help="specimen for the test only")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--sets", type=Path, help="folder to keep the micrographs in")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    started = time.process_time()
+    seconds: dict[str, float] = {}
 
-    training = make_set(shape_banks(TRAINING_SHAPES, SEED + 1), TRAINING_IMAGES, MEASURED, EMPTY_SHARE, SEED + 11)
-    validation = make_set(
-        shape_banks(VALIDATION_SHAPES, SEED + 2), VALIDATION_IMAGES, VALIDATION_IMAGES, 0.0, SEED + 12
-    )
-    print(f"sets made in {time.process_time() - started:.0f} s of processor time")
-    classifier = fit(training, validation)
-    seconds = time.process_time() - started
-    test = make_set(test_banks(arguments.model, SEED + 3), TEST_IMAGES, TEST_IMAGES, 0.0, SEED + 13)
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        done = work()
+        seconds[name] = round(time.process_time() - started)
+        print(f"{name}: {seconds[name]:.0f} s of one core", flush=True)
+        return done
 
+    kept = partial(kept_set, arguments.sets)
+    training = timed("training set", lambda: kept("training", training_set))
+    validation = timed("validation set", lambda: kept("validation", validation_set))
+    classifier = timed("fit", lambda: fit(training, validation))
+    test = timed("test set", lambda: kept("test", lambda: test_set(arguments.model)))
     card = {
         "made": {
-            "seconds_of_one_core": round(seconds),
+            "seconds_of_one_core": seconds,
             "seed": SEED,
             "members": MEMBERS,
             "training_settings": asdict(TrainingSettings()),
-            "training_specimens": [f"{kind} {size} A" for kind, size in TRAINING_SHAPES],
-            "validation_specimens": [f"{kind} {size} A" for kind, size in VALIDATION_SHAPES],
-            "test_specimens": sorted(set(test.specimens)),
-            "images": {"training": TRAINING_IMAGES, "validation": VALIDATION_IMAGES, "test": TEST_IMAGES},
+            "training_specimens": TRAINING_SPECIMENS,
+            "validation_specimens": VALIDATION_SPECIMENS,
+            "images": {"training": len(training.images), "validation": len(validation.images)},
         },
         "classes": {"good_from_d_prime": GOOD_FROM, "moderate_from_d_prime": MODERATE_FROM},
-        "test": evaluate(classifier, test),
+        "test": report(classifier, test),
+        "ablations": timed("ablations", lambda: ablations(training, validation, test, SEED)),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     classifier.save(arguments.out / "contrast.safetensors")
-    (arguments.out / "model_card.json").write_text(json.dumps(card, indent=2) + "\n")
+    (arguments.out / "model_card.json").write_text(json.dumps(card, indent=1) + "\n")
     text = card_text(card)
     (arguments.out / "model_card.md").write_text(text)
     print(text)
+
+
+def training_set() -> LabelledSet:
+    """Make the micrographs that are trained on."""
+    return make_set(
+        drawn(made_up_subjects(TRAINING_SPECIMENS, SEED + 1), TRAINING_IMAGES, SEED + 11), MEASURED, said("training")
+    )
+
+
+def validation_set() -> LabelledSet:
+    """Make those by which members are weighed and errors are made honest: specimens that are not trained on."""
+    return make_set(
+        drawn(made_up_subjects(VALIDATION_SPECIMENS, SEED + 2), VALIDATION_IMAGES, SEED + 12),
+        VALIDATION_IMAGES,
+        said("validation"),
+    )
+
+
+def test_set(models: list[Path]) -> LabelledSet:
+    """Make the test's sessions, all of them measured."""
+    scenes = draw_test_sessions(test_subjects(models, SEED + 3), TEST_IMAGES_PER_SESSION, TEST_SIDE_A, SEED + 13)
+    return make_set(scenes, len(scenes), said("test"))
+
+
+def drawn(subjects: list[Subject], count: int, seed: int) -> list[Scene]:
+    """Draw scenes, each with a generator of its own."""
+    return [
+        draw_training_scene(np.random.default_rng([seed, index]), subjects, TRAINING_SIDE_A, index)
+        for index in range(count)
+    ]
+
+
+def said(name: str) -> Callable[[int], None]:
+    """Return what tells how many micrographs of a set are made."""
+    return lambda made: print(f"{name}: {made} micrographs", flush=True) if made % 100 == 0 else None
+
+
+def kept_set(folder: Path | None, name: str, make: Callable[[], LabelledSet]) -> LabelledSet:
+    """Take a set from a folder, or make it and keep it there."""
+    if folder is None:
+        return make()
+    path = folder / f"{name}.pt"
+    if path.exists():
+        return LabelledSet(**torch.load(path, weights_only=True))
+    made = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(vars(made), path)
+    return made
 
 
 def fit(training: LabelledSet, validation: LabelledSet) -> ContrastClassifier:
@@ -92,71 +140,15 @@ def fit(training: LabelledSet, validation: LabelledSet) -> ContrastClassifier:
             training.log_d_prime,
             TrainingSettings(),
             SEED + member,
-            lambda done, said, member=member: print(f"network {member}: {done:4.0%} {said}"),
+            lambda done, said, member=member: print(f"network {member}: {done:4.0%} {said}", flush=True),
         )
         for member in range(MEMBERS)
     ]
-    means, spreads = estimates(networks, validation)
-    combination = fit_combination(means, spreads, validation.log_d_prime)
+    combination = fit_combination(*estimate_all(networks, validation.images), validation.log_d_prime)
     measured = ~training.features.isnan().all(1)
     features = torch.cat([training.features[measured], validation.features])
     classes = torch.cat([training.classes[measured], validation.classes])
     return ContrastClassifier(networks, combination, fit_logistic(features, classes))
-
-
-def estimates(networks: list[PatchNetwork], labelled: LabelledSet) -> tuple[Tensor, Tensor]:
-    """Return the members' estimates of every micrograph of a set, ``(n, members)`` each."""
-    pairs = [estimate_patches(networks, image) for image in labelled.images]
-    return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
-
-
-def evaluate(classifier: ContrastClassifier, test: LabelledSet) -> dict[str, object]:
-    """Score network and rival side by side on specimens that neither has seen."""
-    mean, spread = combine(*estimates(classifier.networks, test), classifier.combination)
-    by_network = class_probabilities(mean, spread)
-    by_measurements = classifier.logistic.probabilities(test.features)
-    error = mean - test.log_d_prime
-    names = sorted(set(test.specimens))
-    return {
-        "network": summary(by_network, test),
-        "measurements": summary(by_measurements, test),
-        "log_d_prime": {
-            "rms_error": round(float(error.square().mean().sqrt()), 4),
-            "bias": round(float(error.mean()), 4),
-            "rank_correlation": round(float(spearmanr(mean, test.log_d_prime).statistic), 4),
-            "within_90_percent_interval": round(float((error.abs() <= 1.645 * spread).float().mean()), 3),
-        },
-        "by_specimen": {
-            name: {
-                "images": int(chosen.sum()),
-                "network_accuracy": round(score(by_network[chosen], test.classes[chosen]).accuracy, 3),
-                "measurements_accuracy": round(score(by_measurements[chosen], test.classes[chosen]).accuracy, 3),
-                "log_d_prime_bias": round(float(error[chosen].mean()), 3),
-                "rank_correlation": round(float(spearmanr(mean[chosen], test.log_d_prime[chosen]).statistic), 3),
-            }
-            for name in names
-            if (chosen := torch.tensor([specimen == name for specimen in test.specimens])).sum() > 2
-        },
-    }
-
-
-def summary(probabilities: Tensor, test: LabelledSet) -> dict[str, object]:
-    """Return the scores with 95 % intervals from a bootstrap over specimens."""
-    rng = np.random.default_rng(SEED)
-    names = sorted(set(test.specimens))
-    members = {name: np.flatnonzero(np.array(test.specimens) == name) for name in names}
-    draws = []
-    for _ in range(BOOTSTRAPS):
-        chosen = np.concatenate([members[name] for name in rng.choice(names, len(names))])
-        found = score(probabilities[chosen], test.classes[chosen])
-        draws.append((found.accuracy, found.auroc, found.calibration_error))
-    low, high = np.nanquantile(draws, [0.025, 0.975], axis=0).round(3)
-    scores = {
-        key: round(value, 4) if isinstance(value, float) else value
-        for key, value in score(probabilities, test.classes).as_dict().items()
-    }
-    intervals = {key: [low[i], high[i]] for i, key in enumerate(("accuracy", "auroc", "calibration_error"))}
-    return {**scores, "intervals_95": intervals}
 
 
 if __name__ == "__main__":

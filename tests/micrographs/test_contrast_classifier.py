@@ -17,12 +17,11 @@ from scherzer.micrographs.contrast.classifier import ContrastClassifier
 from scherzer.micrographs.contrast.visibility import LABELS
 from scherzer.simulate.exposure import simulate_exposure
 from scherzer.simulate.plan import ExposurePlan
-from scherzer.simulate.settings import MicroscopeSettings, ParticleSettings, SimulationSettings, SpecimenSettings
+from scherzer.simulate.settings import MicroscopeSettings, ParticleSettings, SimulationSettings
 from scherzer.simulate.specimen import Specimen, load_specimen
 
 WEIGHTS = Path(room.__file__).parent / "weights" / "contrast.safetensors"
 SETTINGS = SimulationSettings(
-    specimen=SpecimenSettings(contrast=1.0),
     microscope=MicroscopeSettings(height_px=768, width_px=768, pixel_size_A=1.6),
     particles=ParticleSettings(per_micrograph=30),
 )

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from scherzer.micrographs.contrast.blobs import BLOBS_A, STATISTICS, blob_statistics
 from scherzer.micrographs.contrast.ensemble import Combination, combine, estimate_patches
 from scherzer.micrographs.contrast.logistic import fit_logistic
 from scherzer.micrographs.contrast.measurements import CtfNumbers, measure
-from scherzer.micrographs.contrast.network import PATCH_PX, cut_patches
+from scherzer.micrographs.contrast.network import PATCH_PX, cut_patches, ring_spectrum, with_denoised
 from scherzer.micrographs.contrast.scores import auroc, expected_calibration_error, score
 from scherzer.micrographs.contrast.training import TrainingSettings, fit_combination, fit_network
 from scherzer.micrographs.contrast.visibility import (
@@ -20,7 +21,6 @@ from scherzer.micrographs.contrast.visibility import (
     LABELS,
     MODERATE_FROM,
     class_probabilities,
-    detectability,
     label_of,
 )
 from scherzer.micrographs.contrast.whitening import WORKING_PIXEL_A, tile_spectrum, whiten
@@ -124,15 +124,6 @@ def test_skewness_away_from_light_edges_is_that_of_the_particles() -> None:
     assert found.clear_skewness < found.skewness - 0.1
 
 
-def test_detectability_follows_dose_and_signal() -> None:
-    k = torch.linspace(1 / 280, 1 / 35, 50)
-    power, transfer, density = torch.rand(50) + 1, torch.rand(50) + 0.5, torch.full((50,), 0.04)
-    one = detectability(power, transfer, density, k, 1e-5)
-    assert detectability(power, transfer, density / 4, k, 1e-5) == pytest.approx(2 * one, rel=1e-5)
-    assert detectability(power, 3 * transfer, density, k, 1e-5) == pytest.approx(3 * one, rel=1e-5)
-    assert detectability(power, transfer, density, k / 100, 1e-5) == 0  # beyond the band
-
-
 def test_classes_and_their_probabilities_agree() -> None:
     values = torch.tensor([GOOD_FROM * 1.1, (GOOD_FROM * MODERATE_FROM) ** 0.5, MODERATE_FROM / 1.1])
     found = class_probabilities(values.log(), torch.full((3,), 0.03))
@@ -148,6 +139,49 @@ def test_patches_cover_the_image() -> None:
     assert patches.shape[1:] == (PATCH_PX, PATCH_PX)
     assert set(patches.flatten().tolist()) == set(values.flatten().tolist())
     assert cut_patches(torch.rand(20, 60)).shape == (1, PATCH_PX, PATCH_PX)
+
+
+def test_the_ring_spectrum_of_noise_is_flat_and_even_and_does_not_turn_with_the_patch() -> None:
+    patches = torch.stack([noise(PATCH_PX, seed) for seed in range(40)])
+    rings, harmonics = ring_spectrum(patches).chunk(2, 1)
+    assert torch.allclose(rings.exp().mean(0), torch.ones(rings.shape[1]), atol=0.25)
+    assert float(harmonics[:, 4:].mean()) < 0.25
+    turned = ring_spectrum(torch.rot90(patches, 1, (1, 2)).flip(1))
+    # Half of the plane stands for the whole, whose axes it counts unevenly.
+    assert float((turned - ring_spectrum(patches)).abs().mean()) < 0.05
+    assert float((ring_spectrum(patches.roll(1, 0)) - ring_spectrum(patches)).abs().mean()) > 0.1
+
+
+def test_smearing_shows_in_the_ring_spectrum() -> None:
+    kx, _ = grid(PATCH_PX, WORKING_PIXEL_A)
+    smeared = torch.stack([filtered(noise(PATCH_PX, seed), torch.sinc(100.0 * kx)) for seed in range(10)])
+    _, harmonics = ring_spectrum(smeared).chunk(2, 1)
+    assert float(harmonics[:, 6:].mean()) > 0.4
+
+
+def test_blobs_in_noise_are_scored_in_standard_deviations() -> None:
+    patches = torch.stack([noise(PATCH_PX, seed) for seed in range(20)])
+    of_noise = blob_statistics(patches).unflatten(1, (len(BLOBS_A), STATISTICS)).mean(0)
+    assert torch.allclose(of_noise[1:, 0].exp(), torch.ones(len(BLOBS_A) - 1), atol=0.15)
+    size, wanted = BLOBS_A.index(65.0), 14.0
+    kx, ky = grid(PATCH_PX, WORKING_PIXEL_A)
+    k2 = kx**2 + ky**2
+    blob = torch.exp(-2 * (0.75 * 65.0) ** 2 * k2) - torch.exp(-2 * (1.6 * 65.0) ** 2 * k2)
+    shape = torch.fft.irfft2(blob, s=(PATCH_PX, PATCH_PX))
+    # What a matched filter gives is the length of the signal, in white noise of unit variance.
+    shape = shape * (wanted / float(shape.norm()))
+    dark = patches - sum(shape.roll((y, x), (0, 1)) for y in (30, 64, 98) for x in (30, 64, 98))
+    found = blob_statistics(dark).unflatten(1, (len(BLOBS_A), STATISTICS)).mean(0)
+    assert float(found[size, 1]) == pytest.approx(wanted, rel=0.12)
+    assert int(found[:, 1].argmax()) == size
+    assert torch.allclose(found[size, 9:11], of_noise[size, 9:11], atol=1.5)
+
+
+def test_without_denoising_the_network_sees_the_patch_alone() -> None:
+    patches = torch.stack([noise(PATCH_PX, seed) for seed in range(3)])
+    plain, both = with_denoised(patches, denoise=False), with_denoised(patches)
+    assert torch.equal(plain[:, 0], both[:, 0])
+    assert float(plain[:, 1].abs().max()) == 0 < float(both[:, 1].std()) < 0.3 * float(patches.std())
 
 
 def test_scores_of_a_known_case() -> None:
@@ -180,11 +214,11 @@ def test_disagreement_between_members_widens_the_error() -> None:
 
 def test_a_network_learns_the_size_of_the_signal_and_is_repeatable() -> None:
     rng = np.random.default_rng(3)
-    truth = torch.from_numpy(rng.uniform(2.2, 3.4, 60)).float()
-    kx, ky = grid(112, WORKING_PIXEL_A)
+    truth = torch.from_numpy(rng.uniform(1.4, 2.8, 60)).float()
+    kx, ky = grid(144, WORKING_PIXEL_A)
     blur = 6 * torch.exp(-(kx**2 + ky**2) * 80.0**2)
     images = torch.stack(
-        [noise(112, i) + filtered(noise(112, 1000 + i), blur * float(v - 2)) for i, v in enumerate(truth)]
+        [noise(144, i) + filtered(noise(144, 1000 + i), blur * float(v - 1.2)) for i, v in enumerate(truth)]
     )
     settings = TrainingSettings(steps=60, batch=16)
     first = fit_network(images[:50], truth[:50], settings, 7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scherzer.physics.visibility import detectability
+from scherzer.physics.visibility import detectability, own_band_A
 
 
 def test_in_white_noise_it_is_the_length_of_the_signal_over_the_noise() -> None:
@@ -25,3 +25,8 @@ def test_noise_where_the_signal_is_hides_it_and_elsewhere_does_not() -> None:
     quiet, beside, over = (torch.tensor(n) for n in ([1.0, 1.0], [1.0, 9.0], [9.0, 1.0]))
     assert float(detectability(power, quiet, 1.0)) == float(detectability(power, beside, 1.0)) == pytest.approx(2)
     assert float(detectability(power, over, 1.0)) == pytest.approx(2 / 3)
+
+
+def test_a_particle_is_found_by_what_is_no_broader_and_no_finer_than_its_own_parts() -> None:
+    assert own_band_A(150.0) == (150.0, 30.0)
+    assert own_band_A(300.0) == (300.0, 60.0)

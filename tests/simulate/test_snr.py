@@ -85,7 +85,8 @@ def test_noise_drawn_many_times_gives_the_stated_ratios(specimen) -> None:
     rng = np.random.default_rng(8)
     scores: dict[str, list[list[float]]] = {label: [[], []] for label in found if "Detect" in label}
     powers: dict[str, list[float]] = {label: [] for label in found if "Snr" in label}
-    bands = {"sczDetectability": (300, 30), "sczDetectability100To20": (100, 20), "sczDetectabilityTotal": (1e4, 2)}
+    own = (2 * specimen.radius_A, 2 * specimen.radius_A / 5)
+    bands = {"sczDetectability": own, "sczDetectability100To20": (100, 20), "sczDetectabilityTotal": (1e4, 2)}
     inside = {label: (k >= 1 / low) & (k < 1 / min_A) for label, (low, min_A) in bands.items()}
     inside["sczDetectabilityTotal"] &= k <= 0.5 / PIXEL_A
     twice = torch.full((side // 2 + 1,), 2.0)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-# Where a person and a blob picker look, A.
-VISIBLE_BAND_A = (300.0, 30.0)
+# A particle's own band, in its diameters: nothing broader than the particle, which thickness and illumination change
+# as well, and nothing finer than a fifth of it, which a blob picker does not use (`scherzer.particles.working_image`).
+BAND_DIAMETERS = (1.0, 1 / 5)
+
+
+def own_band_A(diameter_A: float) -> tuple[float, float]:
+    """Return the coarse and the fine end of the band by which a particle of a diameter is found, A."""
+    coarse, fine = BAND_DIAMETERS
+    return coarse * diameter_A, fine * diameter_A
 
 
 def detectability(signal_power: Tensor, noise_density: Tensor, cell_per_A2: Tensor | float) -> Tensor:

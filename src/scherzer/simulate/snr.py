@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scherzer.physics.dose import mean_survival
-from scherzer.physics.visibility import VISIBLE_BAND_A, detectability
+from scherzer.physics.visibility import detectability, own_band_A
 from scherzer.simulate.detector import detector_named, signal_transfer
 from scherzer.simulate.ice import mean_power, slab_spectrum, transmission, water_decay_per_e, water_noise_density
 from scherzer.simulate.lens import Lens
@@ -85,8 +85,9 @@ def particle_snr(
     Returns
     -------
     DataFrame
-        ``n`` rows: `snr_columns`, and ``sczDetectability`` in the band from 300 to 30 A that contrast classes are cut
-        by, ``sczDetectability100To20`` and ``sczDetectabilityTotal``, to Nyquist.
+        ``n`` rows: `snr_columns`, and ``sczDetectability`` in the specimen's own band, that contrast classes are cut by
+        (:func:`scherzer.physics.visibility.own_band_A`), ``sczDetectability100To20`` and ``sczDetectabilityTotal``, to
+        Nyquist.
     """
     pixel_size_A = settings.microscope.pixel_size_A
     columns = snr_columns(pixel_size_A)
@@ -108,7 +109,8 @@ def particle_snr(
         label: (signal * _ring_areas(k, *band)).sum(1) / (area_A2 * (noise * _ring_areas(k, *band)).sum(1))
         for label, band in columns.items()
     }
-    for label, ends in zip(labels[-3:], (VISIBLE_BAND_A, SEARCH_BAND_A, (math.inf, pixel_size_A)), strict=True):
+    bands = (own_band_A(2 * specimen.radius_A), SEARCH_BAND_A, (math.inf, pixel_size_A))
+    for label, ends in zip(labels[-3:], bands, strict=True):
         found[label] = detectability(signal, noise, _ring_areas(k, *ends))
     table = pd.DataFrame({label: values.numpy() for label, values in found.items()})
     if power is None:

@@ -21,7 +21,7 @@ from scherzer.micrographs.contrast.whitening import tile_spectrum, whiten
 from scherzer.physics.optics import Optics
 
 # Weights of another version are refused.
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 Method = Literal["network", "measurements"]
 
 

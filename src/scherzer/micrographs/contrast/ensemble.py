@@ -40,13 +40,19 @@ def estimate_patches(networks: Sequence[PatchNetwork], values: Tensor) -> tuple[
         ``(members,)``: weighted mean over the patches and the weighted mean of their stated errors. The errors of the
         patches of one micrograph are not independent, so their mean does not fall with their number.
     """
-    patches = with_denoised(cut_patches(values))
+    patches = cut_patches(values)
     means, spreads = [], []
     for network in networks:
-        mean, spread = pool_patches(*network(patches))
+        mean, spread = pool_patches(*network(with_denoised(patches, network.denoise)))
         means.append(mean)
         spreads.append(spread)
     return torch.stack(means), torch.stack(spreads)
+
+
+def estimate_all(networks: Sequence[PatchNetwork], images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Estimate ``log d'`` of n whitened images; ``(n, members)`` each, as :func:`combine` takes them."""
+    pairs = [estimate_patches(networks, image) for image in images]
+    return torch.stack([mean for mean, _ in pairs]), torch.stack([spread for _, spread in pairs])
 
 
 def pool_patches(mean: Tensor, log_spread: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scherzer.micrographs.contrast.ensemble import Combination, combine
-from scherzer.micrographs.contrast.network import PATCH_PX, PatchNetwork, with_denoised
+from scherzer.micrographs.contrast.network import PATCH_PX, PatchNetwork, cut_patches, with_denoised
 
 # Tried for the error of the combination; see Combination.
 SPREAD_SCALES = np.geomspace(0.4, 4.0, 24)
@@ -31,16 +31,22 @@ class TrainingSettings:
         Largest; it rises over the first tenth of the steps and falls to zero as a cosine.
     weight_decay : float
         Of AdamW.
+    augment : bool
+        Patches anywhere, turned and mirrored; without it those that cover the image, as they are.
+    denoise : bool
+        Give the network the low-pass of its patches.
     """
 
-    steps: int = 1700
-    batch: int = 48
+    steps: int = 900
+    batch: int = 16
     learning_rate: float = 4e-3
-    weight_decay: float = 2e-3
+    weight_decay: float = 2e-2
+    augment: bool = True
+    denoise: bool = True
 
 
 def fit_network(
-    images: Tensor,
+    images: Tensor | Sequence[Tensor],
     log_d_prime: Tensor,
     settings: TrainingSettings,
     seed: int,
@@ -50,8 +56,8 @@ def fit_network(
 
     Parameters
     ----------
-    images : Tensor
-        ``(n, h, w)`` whitened, periodic at the edges or larger than a patch.
+    images : Tensor or sequence of Tensor
+        ``n`` whitened images ``(h, w)``, of any sizes from that of a patch.
     log_d_prime : Tensor
         ``(n,)``.
     settings : TrainingSettings
@@ -62,7 +68,7 @@ def fit_network(
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = PatchNetwork()
+        network = PatchNetwork(settings.denoise)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -71,8 +77,9 @@ def fit_network(
     running = 0.0
     for step in range(settings.steps):
         chosen = rng.integers(0, len(images), settings.batch)
-        patches = torch.stack([draw_patch(images[index], rng) for index in chosen])
-        mean, log_spread = network(with_denoised(patches).contiguous(memory_format=torch.channels_last))
+        patches = torch.stack([draw_patch(images[index], rng, settings.augment) for index in chosen])
+        seen = with_denoised(patches, settings.denoise).contiguous(memory_format=torch.channels_last)
+        mean, log_spread = network(seen)
         error = log_d_prime[torch.from_numpy(chosen)] - mean
         # Squared error besides the likelihood, which alone lets hard images go once their stated error is large.
         loss = (log_spread + 0.5 * (error * torch.exp(-log_spread)).square() + 4 * error.square()).mean()
@@ -87,8 +94,11 @@ def fit_network(
     return network.eval()
 
 
-def draw_patch(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Cut a patch at a random place, turned and mirrored at random."""
+def draw_patch(image: Tensor, rng: np.random.Generator, augment: bool = True) -> Tensor:
+    """Cut a patch at a random place, turned and mirrored at random; or draw one of those that cover the image."""
+    if not augment:
+        covering = cut_patches(image)
+        return covering[rng.integers(len(covering))]
     y, x = (int(rng.integers(0, side - PATCH_PX + 1)) for side in image.shape)
     patch = image[y : y + PATCH_PX, x : x + PATCH_PX]
     patch = torch.rot90(patch, int(rng.integers(4)))
