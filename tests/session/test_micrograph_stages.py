@@ -145,7 +145,7 @@ def test_what_is_left_out_is_written_and_named(finished: tuple[Session, SessionS
     image = read_mrc(session.absolute(name)).data.copy()
     image[:, :400] -= image.std()
     write_mrc(session.root / "spoilt.mrc", image, 1.6)
-    task = contrast.ContrastTask(optics_of_groups(table.optics), settings.condition, None, "")
+    task = contrast.ContrastTask(optics_of_groups(table.optics), settings.condition, None, ("", ""))
     spoilt = replace(job, name="spoilt", row={**job.row, "rlnMicrographNameNoDW": "spoilt.mrc"})
     done = contrast.look(spoilt, session.stage("contrast"), task)
     mask = read_mrc(session.absolute(done.columns[LEFT_OUT])).data

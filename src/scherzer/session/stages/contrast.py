@@ -11,6 +11,7 @@ import numpy as np
 
 from scherzer.formats.mrc import write_mrc
 from scherzer.micrographs.condition import ConditionSettings, judge
+from scherzer.micrographs.contrast import condition_opinion
 from scherzer.micrographs.contrast.classifier import ContrastClass, ContrastClassifier
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements
 from scherzer.micrographs.contrast.settings import SHIPPED, sha256_of
@@ -45,13 +46,14 @@ _KNOWN_BEFORE = ("fit_resolution_A", "directional_loss")
 class ContrastTask:
     """What the judgement of one micrograph depends on besides its image and CTF.
 
-    The weights are told from others by their bytes; where the shipped ones lie is no part of a result's key.
+    The weights, of contrast and of condition, are told from others by their bytes; where the shipped ones lie is no
+    part of a result's key.
     """
 
     optics: dict[int, Optics]
     condition: ConditionSettings
     weights: str | None
-    weights_sha256: str
+    weights_sha256: tuple[str, str]
 
 
 def run(session: Session, settings: SessionSettings, context: Context) -> StageOutcome:
@@ -60,7 +62,9 @@ def run(session: Session, settings: SessionSettings, context: Context) -> StageO
     optics = optics_of_groups(table.optics)
     weights = settings.contrast.weights
     classifier_of(weights)  # says what is wrong with them before the work begins
-    task = ContrastTask(optics, settings.condition, weights, sha256_of(_file(weights)))
+    task = ContrastTask(
+        optics, settings.condition, weights, (sha256_of(_file(weights)), sha256_of(condition_opinion.SHIPPED))
+    )
     results = run_items(session.stage(STAGE), look, jobs_of(session, table), task, context.workers, context.progress)
     joined = with_results(table, results)
     dose = settings.acquisition.dose_per_frame_e_per_A2
