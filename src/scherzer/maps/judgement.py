@@ -34,6 +34,9 @@ WEAK_SIGMA = 1.0  # below it there is not even a hint
 # half-maps nearly are. Phantoms refined from another's map agreed with it by up to 9 standard deviations, their
 # half-maps then by at most 3.
 LEAST_BESIDE_START = 3.0
+# Half-maps that agree so clearly have no such origin. A ball then need only be exceeded at all: true detail that comes
+# out too strong, as from crowded particles in unaligned sums, loses to no detail where it beats other detail.
+BEYOND_DOUBT = 12.0
 MARGIN = 2.0  # what the mask smears past the start's low-pass, in units of 1 / diameter
 FINEST_A = 10.0  # held-out scores take no finer detail: the number of poses would grow with its fifth power
 SAMPLING = 2.2  # pixels per finest detail
@@ -143,7 +146,11 @@ def conclude(
         half_maps.sigma > SIGMA
         or (half_maps.sigma > LEAST_BESIDE_START and any(found.sigma > SIGMA for found, _ in known))
     )
-    if weakest.sigma > SIGMA:
+    sure = half_maps is not None and half_maps.sigma > BEYOND_DOUBT
+    explains = scores.over_ball.sigma > (WEAK_SIGMA if sure else SIGMA) and all(
+        gain.sigma > SIGMA for gain in (scores.over_nothing, scores.over_scrambled)
+    )
+    if explains:
         weakest, rival = scores.over_ball, "a ball"  # what says most, where all are exceeded
     if agree:
         found, words = max(known, key=lambda one: one[0].sigma)
@@ -152,7 +159,6 @@ def conclude(
         first = f"the half-maps do not clearly agree beyond {half_maps.from_A:.1f} A, where what the start gave ends"
     else:
         first = "the images end where what the start gave the half-maps does"
-    explains = weakest.sigma > SIGMA
     better = "better" if explains else "not clearly better" if weakest.sigma > 0 else "worse"
     second = (
         f"each half's map explains the other half's particles {better} than {rival} does "
