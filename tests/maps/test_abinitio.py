@@ -70,7 +70,8 @@ def test_map_reports_its_sampling_and_choice(dihedral: Scene, first_map: AbIniti
     assert len(first_map.volume) * first_map.pixel_size_A == pytest.approx(dihedral.particles.extent_A)
     assert first_map.resolution_A == SETTINGS.finest_A
     assert len(first_map.held_out_score) == SETTINGS.seeds
-    assert first_map.held_out_score[first_map.chosen] >= sorted(first_map.held_out_score)[-2] > 0  # the best two settled
+    second_best = sorted(first_map.held_out_score)[-2]  # two are settled, and one of them is chosen
+    assert first_map.held_out_score[first_map.chosen] >= second_best > 0
     assert sorted(first_map.batches)[:5] == [8, 8, 8, 8, 24]  # after the first third the best third went on
     assert first_map.batches[first_map.chosen] >= 24
 
