@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scherzer.formats.errors import BadInput
 from scherzer.micrographs.contrast.ensemble import Combination, combine, estimate_patches
 from scherzer.micrographs.contrast.logistic import LogisticModel, features_of
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements, checked, measure_whitened
 from scherzer.micrographs.contrast.network import PatchNetwork
+from scherzer.micrographs.contrast.settings import SHIPPED
 from scherzer.micrographs.contrast.visibility import LABELS, ContrastLabel, class_probabilities
+from scherzer.micrographs.contrast.weights_file import part_of, read_weights, write_weights
 from scherzer.micrographs.contrast.whitening import tile_spectrum, whiten
 from scherzer.physics.optics import Optics
 
@@ -77,18 +76,11 @@ class ContrastClassifier:
         BadInput
             If the file is not there, is no safetensors file, or is of another version.
         """
-        path = path or Path(str(files("scherzer.micrographs.contrast") / "weights" / "contrast.safetensors"))
-        try:
-            tensors = load_file(path)
-        except Exception as error:
-            raise BadInput(path, "holds no weights of the contrast classifier", "train it again") from error
-        if int(tensors.get("version", torch.zeros(1))[0]) != WEIGHTS_VERSION:
-            raise BadInput(path, "holds weights of another version of the contrast classifier", "train it again")
+        tensors = read_weights(path or SHIPPED, WEIGHTS_VERSION, "contrast classifier")
         networks = []
         for member in range(len(tensors["combination.weights"])):
-            prefix = f"network.{member}."
             network = PatchNetwork()
-            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            network.load_state_dict(part_of(tensors, f"network.{member}."))
             networks.append(network.eval())
         spread = tensors["combination.spread"]
         return cls(
@@ -100,7 +92,6 @@ class ContrastClassifier:
     def save(self, path: Path) -> None:
         """Write the weights as safetensors."""
         tensors = {
-            "version": torch.tensor([WEIGHTS_VERSION]),
             "combination.weights": self.combination.weights,
             "combination.spread": torch.tensor([self.combination.spread_scale, self.combination.spread_floor]),
             "logistic.centre": self.logistic.centre,
@@ -109,8 +100,7 @@ class ContrastClassifier:
         }
         for member, network in enumerate(self.networks):
             tensors |= {f"network.{member}.{name}": value for name, value in network.state_dict().items()}
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path)
-        path.chmod(0o644)  # safetensors leaves it to its owner alone
+        write_weights(path, WEIGHTS_VERSION, tensors)
 
     def classify(
         self, image: Tensor, optics: Optics, ctf_numbers: CtfNumbers | None = None, method: Method = "network"

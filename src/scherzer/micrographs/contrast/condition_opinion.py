@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scherzer.formats.errors import BadInput
 from scherzer.micrographs.contrast.condition_network import LABELS, ConditionNetwork, views
 from scherzer.micrographs.contrast.out_of_domain import Reference, marks
 from scherzer.micrographs.contrast.thumbnail import AS_IT_IS_A, thumbnail
+from scherzer.micrographs.contrast.weights_file import part_of, read_weights, shipped, write_weights
 
 # Weights of another version are refused.
 WEIGHTS_VERSION = 1
@@ -24,7 +22,7 @@ PARTS = ("centre", "spread", "points", "usual")
 HOLDS = 0.5
 # Pictures smaller than this at 8 A are not judged, px.
 SMALLEST_PX = 96
-SHIPPED = Path(str(files("scherzer.micrographs.contrast") / "weights" / "condition.safetensors"))
+SHIPPED = shipped("condition.safetensors")
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,9 @@ class ConditionClassifier:
         BadInput
             If the file is not there, is no safetensors file, or is of another version.
         """
-        path = path or SHIPPED
-        try:
-            tensors = load_file(path)
-        except Exception as error:
-            raise BadInput(path, "holds no weights of the condition network", "train it again") from error
-        if int(tensors.get("version", torch.zeros(1))[0]) != WEIGHTS_VERSION:
-            raise BadInput(path, "holds weights of another version of the condition network", "train it again")
+        tensors = read_weights(path or SHIPPED, WEIGHTS_VERSION, "condition network")
         network = ConditionNetwork()
-        network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+        network.load_state_dict(part_of(tensors, "network."))
         counts, pictures = (
             Reference(*(tensors[f"{name}.{part}"].float() for part in PARTS)) for name in ("counts", "pictures")
         )
@@ -108,15 +100,13 @@ class ConditionClassifier:
     def save(self, path: Path) -> None:
         """Write the weights as safetensors."""
         tensors = {
-            "version": torch.tensor([WEIGHTS_VERSION]),
             "calibration": self.calibration,
             **{f"network.{name}": value for name, value in self.network.state_dict().items()},
         }
         for name, reference in (("counts", self.counts), ("pictures", self.pictures)):
             tensors |= {f"{name}.{part}": getattr(reference, part) for part in PARTS}
             tensors[f"{name}.points"] = reference.points.half()
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path)
-        path.chmod(0o644)  # safetensors leaves it to its owner alone
+        write_weights(path, WEIGHTS_VERSION, tensors)
 
     def judge(self, image: Tensor, pixel_size_A: float) -> ConditionOpinion:
         """Look at a micrograph; what cannot be said of a field of less than 770 A is NaN.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from scherzer.formats.errors import BadInput
+from scherzer.micrographs.contrast.weights_file import shipped
 
-SHIPPED = Path(str(files("scherzer.micrographs.contrast") / "weights" / "contrast.safetensors"))
+SHIPPED = shipped("contrast.safetensors")
 
 
 @dataclass(frozen=True)
