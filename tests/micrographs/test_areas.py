@@ -89,6 +89,13 @@ def test_grey_levels_may_be_shifted_and_scaled() -> None:
     assert areas(130 * image - 6500).thicker_fraction == pytest.approx(areas(image).thicker_fraction, abs=1e-3)
 
 
+def test_strong_rings_in_most_of_the_field_leave_nothing_out() -> None:
+    part = (torch.arange(SIDE) < 0.75 * SIDE)[:, None]
+    found = areas(counts(torch.full((SIDE, SIDE), 50.0), ice=0.7 + part))
+    assert found.carbon_fraction == pytest.approx(0.75, abs=0.06)
+    assert found.left_out is None
+
+
 def test_strong_rings_in_one_part_are_carbon() -> None:
     part = (torch.arange(SIDE) < 0.4 * SIDE)[:, None]
     found = areas(counts(50 * (1 - 0.02 * part), ice=0.7 + part))

@@ -28,6 +28,8 @@ APART_TO_LEAVE_OUT = 5.0
 # Rings are twice as strong on carbon, and this is the least product of that factor with the distance of the two groups;
 # up to 7.5 in simulated micrographs without carbon, from 11 in those with it.
 CARBON_FACTOR, CARBON_CLEAR = 2.0, 9.0
+# Where most of the field has the stronger rings, crowded particles beside empty ice are as likely: nothing is left out.
+MOST_CARBON = 0.5
 # Vacuum shows less than this above noise: between 20 and 8 A, and in the particle band.
 VACUUM_DETAIL, VACUUM_POWER = 0.025, 0.5
 # Fresnel fringes: brighter than so many robust standard deviations of the band. For skewness the limit is stricter, as
@@ -56,8 +58,8 @@ class Areas:
     ice_level : float
         Mean grey level of the rest, without carbon.
     left_out : ndarray of bool or None
-        ``(h', w')`` over the whole field: carbon, and what is thicker or thinner without doubt, in which no particle
-        is to be looked for; None where there is nothing of it.
+        ``(h', w')`` over the whole field: carbon of less than half, and what is thicker or thinner without doubt, in
+        which no particle is to be looked for; None where there is nothing of it.
     """
 
     thicker_fraction: float
@@ -100,7 +102,7 @@ def find_areas(image: Tensor, pixel_size_A: float, band: Tensor, band_noise: flo
     ice = ~odd if carbon is None else ~odd & ~_resized(carbon, levels.shape).numpy()
     share = float(odd.mean())
     left_out = binary_dilation(odd) if apart >= APART_TO_LEAVE_OUT else np.zeros_like(odd)
-    if carbon is not None:
+    if carbon is not None and carbon.mean() < MOST_CARBON:
         left_out = left_out | _resized(carbon, levels.shape).numpy()
     return Areas(
         thicker_fraction=0.0 if is_thinner else share,
