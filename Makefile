@@ -22,7 +22,7 @@ lint: .venv/installed
 	@find src tests -name '*.py' -exec wc -l {} + | awk '$$2 != "total" && $$1 > 400 {print $$2 " has " $$1 " lines, at most 400 are allowed"; bad = 1} END {exit bad}'
 
 bench: .venv/installed
-	@for name in simulate realism micrographs particles_picking particles_class2d maps maps_abinitio; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in simulate realism micrographs particles maps maps_abinitio; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # The constraint keeps pip from a torch that brings gigabytes of GPU libraries.
 .venv/installed: pyproject.toml constraints.txt
