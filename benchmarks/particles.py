@@ -8,41 +8,20 @@ Each part can be run alone: ``particles_picking.py``, ``particles_class2d.py``, 
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import class2d_relion
 import particles_class2d
 import particles_fairness
 import particles_picking
-from rich.console import Console
-from rich.table import Table
-
-
-def fairness_rows() -> Iterator[tuple[str, str]]:
-    """Measure fairness on a session in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield from particles_fairness.rows(Path(folder))
-
+from parts import in_folder, print_parts
 
 PARTS = {
     "Picking": particles_picking.rows,
     "2D classification and the choice of classes": particles_class2d.rows,
-    "From picks to kept particles": fairness_rows,
+    "From picks to kept particles": partial(in_folder, particles_fairness.rows),
     "2D beside RELION": class2d_relion.rows,
 }
 
-
-def main() -> None:
-    """Print the table, part by part."""
-    console = Console(width=150)
-    for title, rows in PARTS.items():
-        table = Table("measured", "", title=title, title_justify="left")
-        for row in rows():
-            table.add_row(*row)
-        console.print(table)
-
-
 if __name__ == "__main__":
-    main()
+    print_parts(PARTS)

@@ -74,8 +74,9 @@ def widen(specimen_at_A: Callable[[float], Specimen], volume: Tensor, from_A: fl
     """Go on with a map through finer and finer bands, as far as rounds over enough particles can be paid."""
     steps = math.ceil(math.log(from_A / to_A) / math.log(FINER))
     for number in range(steps):
-        specimen = specimen_at_A(from_A * (to_A / from_A) ** ((number + 1) / steps))
-        scene = scene_at(specimen, specimen.finest_A(from_A * (to_A / from_A) ** ((number + 1) / steps)), volume, FLOPS)
+        band_A = from_A * (to_A / from_A) ** ((number + 1) / steps)
+        specimen = specimen_at_A(band_A)
+        scene = scene_at(specimen, specimen.finest_A(band_A), volume, FLOPS)
         if scene.round_particles < LEAST_SHARE * len(scene.training):
             break
         volume = climb(scene, volume, WIDEN_ROUNDS, seed + number).volume
