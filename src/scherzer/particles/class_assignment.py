@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scherzer.likelihood.score import ScoredImages, cross_term
+from scherzer.fourier.shifts import phase_ramp
+from scherzer.likelihood.band import Band
+from scherzer.likelihood.particle_set import ParticleSet
+from scherzer.likelihood.score import ScoredImages, band_ctf, cross_term
 from scherzer.likelihood.search import Candidates, reference_bank, search, shift_grid
 from scherzer.particles.class_averages import HALVES
 
@@ -158,3 +161,23 @@ def shift_spread_px(assignment: Assignment) -> float | None:
     """
     length = assignment.shift_px[:, 0].norm(dim=1)[assignment.weight.sum(1) > 0.5]
     return float(length.median()) / RAYLEIGH_MEDIAN if len(length) else None
+
+
+def best_fit(part: ParticleSet, rows: Tensor, assignment: Assignment, references: Tensor, band: Band) -> Tensor:
+    """Return the best candidate's average as an image shows it, ``(r, p)``: with its CTF, turned and shifted.
+
+    Parameters
+    ----------
+    part : ParticleSet
+        r particles.
+    rows : Tensor
+        ``(r,)`` their places in the assignment.
+    assignment : Assignment
+        Of all particles.
+    references : Tensor
+        ``(2, k, a, m)`` averages of both half-sets, turned; m is p or more.
+    band : Band
+        Of p frequencies, the first of the references'.
+    """
+    average = references[part.half - 1, assignment.classes[rows, 0], assignment.angles[rows, 0], : len(band)]
+    return band_ctf(part, band) * phase_ramp(assignment.shift_px[rows, 0] / band.box, band.kx, band.ky) * average

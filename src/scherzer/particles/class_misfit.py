@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from scherzer.fourier.grids import centred_irfft2
-from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band
 from scherzer.likelihood.particle_set import ParticleSet
-from scherzer.likelihood.score import band_ctf
-from scherzer.particles.class_assignment import Assignment
+from scherzer.particles.class_assignment import Assignment, best_fit
 from scherzer.particles.class_averages import circular_mask
 
 # Carbon, ice and clumps stand out at low resolution, where a particle's own noise is least.
@@ -48,8 +46,7 @@ def unexplained_power(
     found = []
     for rows in torch.arange(len(particles), device=noise.device).split(CHUNK):
         part = particles[rows]
-        model = references[part.half - 1, assignment.classes[rows, 0], assignment.angles[rows, 0], : len(band)]
-        ramp = phase_ramp(assignment.shift_px[rows, 0] / band.box, band.kx, band.ky)
-        residual = (band.take(part.spectra()) - band_ctf(part, band) * ramp * model) / noise[band.shell].sqrt()
+        fit = best_fit(part, rows, assignment, references, band)
+        residual = (band.take(part.spectra()) - fit) / noise[band.shell].sqrt()
         found.append((centred_irfft2(band.put(residual * band.box)) * mask).square().sum((-2, -1)))
     return torch.cat(found)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band
 from scherzer.likelihood.noise import merge_noise
 from scherzer.likelihood.particle_set import ParticleSet
-from scherzer.likelihood.score import band_ctf
-from scherzer.particles.class_assignment import Assignment
+from scherzer.particles.class_assignment import Assignment, best_fit
 from scherzer.particles.class_misfit import FINEST_A
 
 CHUNK = 1024  # particles whose residuals are held at a time
@@ -47,10 +45,8 @@ def residual_noise(
     sums = torch.zeros((len(particles), shells), dtype=torch.float64, device=noise.device)
     for rows in torch.arange(len(particles), device=noise.device).split(CHUNK):
         part = particles[rows]
-        model = references[part.half - 1, assignment.classes[rows, 0], assignment.angles[rows, 0]]
         explained = assignment.weight[rows].sum(1, keepdim=True)  # nothing is explained where there is no particle
-        ramp = phase_ramp(assignment.shift_px[rows, 0] / band.box, band.kx, band.ky)
-        residual = band.take(part.spectra()) - explained * band_ctf(part, band) * ramp * model
+        residual = band.take(part.spectra()) - explained * best_fit(part, rows, assignment, references, band)
         sums[rows] = sums[rows].index_add_(1, band.shell, residual.abs().square().double())
     counts = torch.bincount(band.shell, minlength=shells).double()
     coarse = slice(1, 1 + min(shells - 1, round(particles.extent_A / FINEST_A)))
