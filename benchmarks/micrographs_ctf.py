@@ -38,6 +38,7 @@ from scherzer.simulate.specimen import load_specimen
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 SESSION, SPECTRA = REAL / "apoferritin-10146" / "micrographs", REAL / "ctf-bgal-10204"
+CTFFIND5 = Path(__file__).parents[1] / "tests" / "agreement" / "apoferritin_ctffind5.csv"
 # Half the pixels of a 4096 px camera along each side: the same field.
 SETTINGS = SimulationSettings(
     seed=77,
@@ -47,18 +48,6 @@ SETTINGS = SimulationSettings(
 DEFOCUS_A, ASTIGMATISM_A, THIN_A, THICK_A = (3000.0, 30000.0), 2000.0, (150.0, 300.0), (400.0, 800.0)
 # Beyond this a mean defocus is wrong.
 WRONG_A = 500.0
-# Mean defocus of the apo-ferritin micrographs by CTFFIND 5, A.
-CTFFIND5_A = {
-    "03.05.02": 19430,
-    "03.43.44": 20060,
-    "04.32.27": 16600,
-    "05.24.39": 16380,
-    "05.35.20": 24820,
-    "05.53.51": 19250,
-    "06.30.43": 24970,
-    "07.10.35": 18110,
-    "07.30.46": 15450,
-}
 CORNER_PIXELS_A = ((0.5, 2048), (1.0, 2048), (2.0, 1024), (3.0, 1024))
 CORNER_OPTICS = ((300.0, 2.7), (300.0, 0.001), (200.0, 1.4), (100.0, 1.6))
 CORNER_DEFOCUS_A = (2000.0, 2600.0, 4000.0, 12000.0, 30000.0, 60000.0)
@@ -194,7 +183,11 @@ def real_rows() -> list[tuple[str, str]]:
     fits = {
         path.stem[-8:]: estimate_ctf(torch.from_numpy(read_mrc(path).data), optics) for path in SESSION.glob("*.mrc")
     }
-    off = [abs(fits[name].mean_defocus_A / expected - 1) for name, expected in CTFFIND5_A.items()]
+    with CTFFIND5.open() as lines:
+        off = [
+            abs(fits[row["micrograph"]].mean_defocus_A / float(row["mean_defocus_A"]) - 1)
+            for row in csv.DictReader(lines)
+        ]
     refused = ", ".join(name for name, fit in fits.items() if not fit.reliable)
     defocus, angle = [], []
     with (SPECTRA / "reference.csv").open() as lines:

@@ -21,17 +21,9 @@ SPECTRA = REAL / "ctf-bgal-10204"
 APOFERRITIN_OPTICS = Optics(pixel_size_A=1.5, voltage_kV=300.0, cs_mm=0.001, amplitude_contrast=0.07)
 SPECTRA_OPTICS = Optics(pixel_size_A=1.39955, voltage_kV=200.0, cs_mm=1.4, amplitude_contrast=0.1)
 
-# Mean defocus by CTFFIND 5, A.
 CTFFIND5_A = {
-    "03.05.02": 19430,
-    "03.43.44": 20060,
-    "04.32.27": 16600,
-    "05.24.39": 16380,
-    "05.35.20": 24820,
-    "05.53.51": 19250,
-    "06.30.43": 24970,
-    "07.10.35": 18110,
-    "07.30.46": 15450,
+    row["micrograph"]: float(row["mean_defocus_A"])
+    for row in csv.DictReader(Path(__file__).with_name("apoferritin_ctffind5.csv").read_text().splitlines())
 }
 DRIFTED = "06.09.02"
 

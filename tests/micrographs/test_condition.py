@@ -131,6 +131,7 @@ def test_the_number_that_decides(
     [
         (Ice(1.0, 140.0, 3.67, 0.1), Areas(0.0, 0.0, 0.0, 0.0, 0.0, 36.0), "crystalline ice in 10%"),
         (Ice(1.0, 13.0, 3.7, 0.0), Areas(0.0, 0.0, 0.3, 0.2, 0.2, 36.0), "carbon in 30%"),
+        (Ice(1.0, 13.0, 3.7, 0.0), Areas(0.0, 0.0, 0.76, 0.2, 0.2, 36.0), "crowded on one side, in 76%"),
         (Ice(1.0, 13.0, 3.7, 0.0), Areas(0.0, 0.2, 0.0, 0.2, 0.2, 36.0), "thinner ice or none in 20%"),
         (Ice(1.0, 13.0, 3.7, 0.0), Areas(0.2, 0.0, float("nan"), 0.2, 0.2, 36.0), "thicker ice in 20%"),
         (Ice(1.0, 13.0, 3.7, 0.0), Areas(0.0, 0.0, 0.0, 0.2, 0.2, 36.0), "edges of contamination"),

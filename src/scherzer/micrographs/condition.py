@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from scherzer.micrographs.contrast.areas import MOST_CARBON
 from scherzer.micrographs.contrast.measurements import CtfNumbers, Measurements
 
 # Standard errors by which a distribution must lean; of ten empty simulated micrographs the most was 1.9.
@@ -182,7 +183,8 @@ def _notes(found: Measurements, limits: ConditionSettings) -> tuple[str, ...]:
     if found.ice.crystalline_fraction > 0:
         notes.append(_crystals(found))
     if areas.carbon_fraction > limits.noted_fraction:
-        notes.append(f"carbon in {areas.carbon_fraction:.0%}")
+        what = "carbon" if areas.carbon_fraction < MOST_CARBON else "carbon, or particles crowded on one side,"
+        notes.append(f"{what} in {areas.carbon_fraction:.0%}")
     if areas.thinner_fraction > limits.noted_fraction:
         notes.append(f"thinner ice or none in {areas.thinner_fraction:.0%}")
     if areas.thicker_fraction > limits.noted_fraction and not areas.carbon_fraction > limits.noted_fraction:
