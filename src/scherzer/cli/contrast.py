@@ -80,7 +80,7 @@ def evaluate(
         from scherzer.session.standalone.contrast_labels import read_labels
         from scherzer.session.workers import Workers
 
-        read = read_labels(labels, _stated(pixel_size, voltage, cs, amplitude_contrast))
+        read = read_labels(labels, options.stated_acquisition(pixel_size, voltage, cs, amplitude_contrast))
         screen = Screen()
         with Workers(workers) as pool, screen.bar("evaluate") as progress:
             found = run_evaluation(Evaluation(read, weights or SHIPPED, out), pool, progress, draw_reliability)
@@ -110,15 +110,8 @@ def train(
         from scherzer.session.standalone.contrast_train import train as fit
         from scherzer.session.workers import Workers
 
-        read = read_labels(labels, _stated(pixel_size, voltage, cs, amplitude_contrast))
+        read = read_labels(labels, options.stated_acquisition(pixel_size, voltage, cs, amplitude_contrast))
         screen = Screen()
         with Workers(workers) as pool, screen.bar("train") as progress:
             card = fit(read, out, TuningSettings(), pool, progress)
         show_card(card, out, screen.console)
-
-
-def _stated(pixel_size: float | None, voltage: float | None, cs: float | None, amplitude: float | None) -> Any:
-    from scherzer.session.acquisition import Acquisition
-
-    usual = Acquisition().amplitude_contrast if amplitude is None else amplitude
-    return Acquisition(pixel_size_A=pixel_size, voltage_kV=voltage, cs_mm=cs, amplitude_contrast=usual)

@@ -59,16 +59,15 @@ def _optics(
 ) -> Optics:
     """Return the optics of spectra; a pixel size of 0 stands for that of their headers."""
     from scherzer.physics.optics import Optics
-    from scherzer.session.acquisition import QUANTITIES, Acquisition, check_ranges
+    from scherzer.session.acquisition import QUANTITIES, check_ranges
 
     for name, value in (("voltage_kV", voltage), ("cs_mm", cs)):
         if value is None:
             quantity = QUANTITIES[name]
             raise BadInput(quantity.meaning, "not given", f"give {quantity.option} in {quantity.unit}")
-    usual = Acquisition().amplitude_contrast if amplitude_contrast is None else amplitude_contrast
-    known = Acquisition(pixel_size_A=pixel_size, voltage_kV=voltage, cs_mm=cs, amplitude_contrast=usual)
+    known = options.stated_acquisition(pixel_size, voltage, cs, amplitude_contrast)
     check_ranges(known)
-    return Optics(pixel_size or 0.0, voltage or 0.0, cs or 0.0, usual)
+    return Optics(pixel_size or 0.0, voltage or 0.0, cs or 0.0, known.amplitude_contrast)
 
 
 def _fit_files(files: list[Path], optics: Optics, fit_phase_shift: bool, table: Path | None) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from scherzer.session.acquisition import Acquisition
 
 PixelSize = Annotated[float | None, typer.Option(metavar="A", help="Pixel size. Default: from metadata, headers.")]
 Voltage = Annotated[float | None, typer.Option(metavar="KV", help="Acceleration voltage. Default: from metadata.")]
@@ -36,3 +39,13 @@ SessionFolder = Annotated[Path, typer.Argument(metavar="SESSION", help="Folder o
 
 
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. Default: one a processor.")]
+
+
+def stated_acquisition(
+    pixel_size: float | None, voltage: float | None, cs: float | None, amplitude_contrast: float | None
+) -> Acquisition:
+    """Return what the options say of the microscope; amplitude contrast is the usual one where it is not given."""
+    from scherzer.session.acquisition import Acquisition
+
+    usual = Acquisition().amplitude_contrast if amplitude_contrast is None else amplitude_contrast
+    return Acquisition(pixel_size_A=pixel_size, voltage_kV=voltage, cs_mm=cs, amplitude_contrast=usual)

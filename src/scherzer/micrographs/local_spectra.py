@@ -75,8 +75,8 @@ def local_spectra(image: Tensor, pixel_size_A: float) -> LocalSpectra:
     for y in _starts(height, side):
         tiles = torch.stack([image[y : y + side, x : x + side] for x in _starts(width, side)])
         tiles = (tiles - tiles.mean((1, 2), keepdim=True)) * window
-        power = torch.fft.rfft2(tiles, norm="ortho").abs().square().flatten(1)
-        rows.append(plane.measure(power))
+        transforms = torch.fft.rfft2(tiles, norm="ortho")
+        rows.append(plane.measure((transforms.real.square() + transforms.imag.square()).flatten(1)))
     detail, noise, ice, beside_coarse, beside_fine, reflection, reflection_A = (
         torch.stack(values) for values in zip(*rows, strict=True)
     )

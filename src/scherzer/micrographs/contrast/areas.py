@@ -131,7 +131,9 @@ def near_edges(band: Tensor, sigmas: float = EDGE_SIGMA, both_signs: bool = Fals
     sigma = 1.4826 * centred.abs().median()
     strong = (centred.abs() if both_signs else centred) > sigmas * sigma
     reach = round(EDGE_REACH_A / WORKING_PIXEL_A)
-    return torch.nn.functional.max_pool2d(strong.float()[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0.5
+    # A square's maximum is its rows' maximum along the columns.
+    near = torch.nn.functional.max_pool2d(strong.float()[None, None], (2 * reach + 1, 1), 1, (reach, 0))
+    return torch.nn.functional.max_pool2d(near, (1, 2 * reach + 1), 1, (0, reach))[0, 0] > 0.5
 
 
 def _levels(image: Tensor, pixel_size_A: float) -> Array:

@@ -100,7 +100,8 @@ def tile_spectrum(image: Tensor, pixel_size_A: float) -> TileSpectrum:
     for y in rows:
         for x in columns:
             tile = image[y : y + side, x : x + side]
-            total += torch.fft.rfft2((tile - tile.mean()) * window, norm="ortho").abs().square()
+            transform = torch.fft.rfft2((tile - tile.mean()) * window, norm="ortho")
+            total += transform.real.square() + transform.imag.square()
     ky = torch.fft.fftfreq(side, pixel_size_A, device=image.device)
     kx = torch.arange(side // 2 + 1, device=image.device) / (side * pixel_size_A)
     tiles = len(rows) * len(columns)
