@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,8 @@ from scherzer.fourier.filters import apply_radial
 from scherzer.fourier.grids import centred_irfftn, centred_rfftn, real_radius, rfft_radius
 from scherzer.fourier.shells import shell_mean
 from scherzer.fourier.shifts import phase_ramp
-from scherzer.fourier.slices import slice_table
+from scherzer.fourier.slices import SliceTable, slice_table
+from scherzer.geometry.rotations import random_rotations
 from scherzer.geometry.sphere import orientation_grid
 from scherzer.likelihood.band import Band, make_band
 from scherzer.likelihood.noise import image_power
@@ -58,6 +60,8 @@ class HeldOut:
     over_nothing, over_ball, over_scrambled : Gain
         Better than "there is no particle"; than the map's spherical average; than that average with other detail of
         the same power.
+    if_shown : float
+        By how much images simulated from the maps, as noisy as the particles, are better explained than by the ball.
     particles : int
         How many were scored.
     resolution_A : float
@@ -67,8 +71,14 @@ class HeldOut:
     over_nothing: Gain
     over_ball: Gain
     over_scrambled: Gain
+    if_shown: float
     particles: int
     resolution_A: float
+
+    @property
+    def fulfilled(self) -> float:
+        """What is gained over the ball, as a part of what particles would gain that show the map; at most 1."""
+        return min(self.over_ball.mean / self.if_shown, 1.0) if self.if_shown > 0 else 1.0
 
     @property
     def least_sigma(self) -> float:
@@ -116,7 +126,8 @@ def held_out(
     affordable = int(FLOPS / (4.0 * len(shifts) * len(band) * len(grid)))
     count = min(max(affordable, LEAST_PARTICLES), MOST_PARTICLES, len(particles))
     noise = image_power(particles)
-    gains, members = [], []
+    gains, members, shown = [], [], []
+    draws = np.random.default_rng(seed)
     for number, other in ((1, 1), (2, 0)):
         rows = torch.nonzero(particles.half == number)[:, 0]
         rows = rows[torch.linspace(0, len(rows) - 1, max(1, min(len(rows), count // 2)), device=device).long()]
@@ -124,9 +135,11 @@ def held_out(
         volume = apply_radial(half_maps[other], fsc)
         ball = spherical_average(volume)
         scrambled = ball + scramble(volume - ball, group, seed)
-        scores = [marginal(images, _bank(part, grid, band), shifts) for part in (volume, scrambled)]
-        scores.append(marginal(images, _bank(ball, grid[:1], band), shifts))
-        gains.append(torch.stack(scores))
+        parts = (volume, grid), (scrambled, grid), (ball, grid[:1])
+        banks = [_bank(part, views, band) for part, views in parts]
+        gains.append(torch.stack([marginal(images, bank, shifts) for bank in banks]))
+        simulated = _images_of(volume, images, shift_range_A / particles.pixel_size_A, draws)
+        shown.append(marginal(simulated, banks[0], shifts) - marginal(simulated, banks[2], shifts))
         members.append(particles.micrograph[rows])
     own, scrambled_score, ball_score = torch.cat(gains, dim=1).double()
     member = torch.cat(members)
@@ -134,6 +147,7 @@ def held_out(
         over_nothing=gain_of(own, member),
         over_ball=gain_of(own - ball_score, member),
         over_scrambled=gain_of(own - scrambled_score, member),
+        if_shown=float(torch.cat(shown).double().mean()),
         particles=len(own),
         resolution_A=resolution_A,
     )
@@ -149,8 +163,12 @@ def sampled(particles: ParticleSet, half_maps: Tensor, box: float) -> tuple[Part
     return particles.resized(small), resize_volume(half_maps, small) * (own / small) ** 2
 
 
+def _table(volume: Tensor, band: Band) -> SliceTable:
+    return slice_table(volume, float(torch.hypot(band.kx, band.ky).max()) + 1)
+
+
 def _bank(volume: Tensor, grid: Tensor, band: Band) -> ReferenceBank:
-    return slice_bank(slice_table(volume, float(torch.hypot(band.kx, band.ky).max()) + 1), grid, band)
+    return slice_bank(_table(volume, band), grid, band)
 
 
 def marginal(images: ScoredImages, references: ReferenceBank, shifts_px: Tensor) -> Tensor:
@@ -178,6 +196,18 @@ def marginal(images: ScoredImages, references: ReferenceBank, shifts_px: Tensor)
 
     blocks = torch.arange(len(images), device=shifts_px.device).split(size)
     return torch.cat(map_blocks(average, blocks, shifts_px.device))
+
+
+def _images_of(volume: Tensor, images: ScoredImages, range_px: float, draws: np.random.Generator) -> ScoredImages:
+    """Images of a map at random poses, with CTFs and noise like given ones."""
+    band, shape, device = images.band, images.data.shape, volume.device
+    rotations = random_rotations(len(images), draws).to(device)
+    angle, away_px = draws.uniform(0, 2 * np.pi, len(images)), range_px * draws.uniform(0, 1, len(images)) ** 0.5
+    shift_px = torch.from_numpy(away_px[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)).float().to(device)
+    noise = torch.view_as_complex(torch.from_numpy(draws.standard_normal((*shape, 2), dtype=np.float32))).to(device)
+    seen = _table(volume, band).slices(rotations, band.kx, band.ky)
+    seen = seen * phase_ramp(shift_px / band.box, band.kx, band.ky) * images.power
+    return ScoredImages(band, seen + (images.power / 2).sqrt() * noise, images.power)
 
 
 def gain_of(values: Tensor, micrograph: Tensor) -> Gain:
