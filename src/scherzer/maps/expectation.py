@@ -28,8 +28,11 @@ STEP_SHARE = 0.8, 1.2  # spacing of the grid, of d at the particle's edge: as fi
 SHIFT_SHARE = 3.0  # shifts to a d
 FLOPS = 1e11  # of one round over the training particles; of more costly ones a part takes part in each round
 BLOCK_ENTRIES = 2**20  # poses of a block of images: 4 MiB in float32, which stay in a core's cache
+LEAST_ROWS = 512  # pairs of image and shift in a block: with fewer, adding up the blocks' sums takes longer than they
 TOGETHER = 16  # blocks whose sums are held at a time
 RARE = 2e-3  # a shift at which no more than this part of the particles lies is left out
+UNLIKELY = 1e-3  # posterior of a shift below which a particle is not looked for there,
+LOOK_ROUNDS, LOOK_SHARE = 5, 1.5  # until it is looked for everywhere again, so often; in a d so much coarser
 MOMENTUM = 0.8  # share of the last step that is taken again: the fewer the nats, the shorter are the steps alone
 STILL = 0.02  # nat a particle: a map that gains less by two rounds has arrived; a choice of ours
 LEAST_ROUNDS = 4
@@ -71,6 +74,15 @@ class Scene:
         radius = self.specimen.particles.extent_A / self.resolution_A
         return grid, slice_bank(slice_table(volume, radius), grid, self.training.band)
 
+    def near(self, volume: Tensor, turn: Tensor) -> Tensor:
+        """At which shifts training particles may lie, ``(n, t)``: a coarser band rules the others out."""
+        training = self.training.within(self.specimen.particles.extent_A / self.resolution_A / LOOK_SHARE)
+        coarse = replace(
+            self, resolution_A=LOOK_SHARE * self.resolution_A, step_rad=LOOK_SHARE * self.step_rad, training=training
+        )
+        _, bank = coarse.bank(volume, turn)
+        return _expected(coarse, training, bank, insert=False).at_shift > UNLIKELY
+
     def gain(self, volume: Tensor) -> Tensor:
         """Log likelihood of every held-out particle over "no particle", nat: ``(held out,)``."""
         _, bank = self.bank(resampled(volume, self.specimen.particles.box))
@@ -88,12 +100,11 @@ class Climbed:
 
 @dataclass(frozen=True)
 class _Expected:
-    """Sums over images: gain ``(n,)``, data ``(2, r, 2 m)``, power ``(2, r, m)``, how many lie at a shift ``(t,)``."""
+    """Gain ``(n,)``, posterior of the shifts ``(n, t)``, and sums ``(2, r, 3 m)`` of the data's parts and the power."""
 
     gain: Tensor
-    data: Tensor
-    power: Tensor
     at_shift: Tensor
+    sums: Tensor
 
 
 def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor, flops: float = FLOPS) -> Scene:
@@ -110,14 +121,15 @@ def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor, flops: flo
     coarse = min(STEP_SHARE[1] * resolution_A / (specimen.diameter_A / 2), COARSEST_STEP_RAD)
     scene = Scene(specimen, resolution_A, training, held_out, shifts, uniform, coarse, len(training))
     _, bank = scene.bank(resampled(volume, particles.box))
-    per_particle = 8.0 * len(shifts) * len(band) * len(bank)
-    part = training[: max(200, int(flops / per_particle))]
-    found = _expected(scene, part, bank, insert=False, count=True).at_shift
-    kept = found >= RARE * found.sum()
+    per_pair = 12.0 * len(band) * len(bank)
+    part = training[: max(200, int(flops / (per_pair * len(shifts))))]
+    found = _expected(scene, part, bank, insert=False).at_shift
+    number = found.sum(0)
+    kept = number >= RARE * len(part)
     kept[0] = True
-    scene = replace(scene, shifts_px=shifts[kept], log_prior=_log_prior(found[kept]))
-    per_particle *= int(kept.sum()) / len(shifts)
-    affordable = flops / (per_particle * len(training))
+    scene = replace(scene, shifts_px=shifts[kept], log_prior=_log_prior(number[kept]))
+    near = float((found[:, kept] > UNLIKELY).sum()) / len(part)
+    affordable = flops / (per_pair * near * len(training))
     share = min(max(STEP_SHARE[0], STEP_SHARE[1] * affordable ** (-1 / 3)), STEP_SHARE[1])
     fine = min(share * resolution_A / (specimen.diameter_A / 2), COARSEST_STEP_RAD)
     count = min(len(training), max(100, int(affordable * len(training))))
@@ -140,14 +152,18 @@ def climb(scene: Scene, volume: Tensor, rounds: int, seed: int) -> Climbed:
         turn = torch.randn(3, generator=generator)
         order = torch.randperm(len(scene.training), generator=generator).to(volume.device)
         grid, bank = scene.bank(volume, turn)
-        found = _expected(scene, scene.training[order[: scene.round_particles]], bank)
+        rows = order[: scene.round_particles]
+        if number % LOOK_ROUNDS == 0:
+            near = scene.near(volume, turn)
+        found = _expected(scene, scene.training[rows], bank, near[rows])
+        near[rows] = found.at_shift > UNLIKELY
         band, box = scene.training.band, specimen.particles.box
         points = slice_points(grid, band.kx, band.ky)
         before, sides = sides, []
-        for side, (data, power) in enumerate(zip(found.data, found.power, strict=True)):
+        for side, (real, imaginary, power) in enumerate(each.split(len(band), dim=1) for each in found.sums):
             grid_radius = specimen.particles.extent_A / scene.resolution_A
             accumulator = SliceAccumulator(SliceGrid(box, grid_radius), volume.device)
-            accumulator.insert(points, torch.complex(data[:, : len(band)], data[:, len(band) :]), power)
+            accumulator.insert(points, torch.complex(real, imaginary), power)
             sums = symmetric(accumulator, specimen.group)
             if before and memory:
                 sums = SymmetricSums(sums.grid, sums.sums + memory * before[side][0].sums)
@@ -166,45 +182,50 @@ def _log_prior(count: Tensor) -> Tensor:
 
 
 def _expected(
-    scene: Scene, images: ScoredImages, bank: ReferenceBank, *, insert: bool = True, count: bool = False
+    scene: Scene, images: ScoredImages, bank: ReferenceBank, near: Tensor | None = None, *, insert: bool = True
 ) -> _Expected:
-    """Spread images over poses, and add them up at each orientation."""
+    """Spread images over orientations and over the shifts ``(n, t)`` at which each may lie, and add them up."""
     band, shifts = images.band, scene.shifts_px
     device, dtype = shifts.device, bank.matrix.dtype
+    near = torch.ones((len(images), len(shifts)), dtype=torch.bool, device=device) if near is None else near
     ramps = phase_ramp(-shifts / band.box, band.kx, band.ky)
-    log_prior = (scene.log_prior - math.log(len(bank)))[:, None]
-    size = max(1, BLOCK_ENTRIES // (len(shifts) * len(bank)))
-    sides = [torch.arange(len(images), device=device)[side::2] for side in (0, 1)]
-    blocks = [(side, rows) for side in (0, 1) for rows in sides[side].split(size)]
+    log_prior = scene.log_prior - math.log(len(bank))
+    references = torch.cat((bank.matrix, -bank.square))
+    blocks = _blocks(near.sum(1), max(LEAST_ROWS, BLOCK_ENTRIES // len(bank)))
 
     def one(rows: Tensor) -> tuple[Tensor, ...]:
-        moved = images.data[rows][:, None, :] * ramps
-        left = torch.cat((moved.real, moved.imag), dim=-1).to(dtype).reshape(-1, 2 * len(band))
-        score = (left @ bank.matrix).float().reshape(len(rows), len(shifts), -1)
-        score -= (images.power[rows].to(dtype) @ bank.square).float()[:, None]
-        score += log_prior
-        gain = torch.logsumexp(score.flatten(1), dim=1)
-        if not insert and not count:
-            return (gain,)
-        weight = score.sub_(gain[:, None, None]).exp_()
-        at_shift = weight.sum((0, 2))
-        if count:
-            return gain, at_shift
-        data = (weight.reshape(len(left), -1).to(dtype).T @ left).float()
-        return gain, at_shift, data, weight.sum(1).T @ images.power[rows]
+        image, shift = torch.nonzero(near[rows], as_tuple=True)
+        moved = images.data[rows[image]] * ramps[shift]
+        left = torch.cat((moved.real, moved.imag, images.power[rows[image]]), dim=1)
+        score = (left.to(dtype) @ references).float().add_(log_prior[shift][:, None])
+        top = torch.full((len(rows),), -torch.inf, device=device).scatter_reduce(0, image, score.amax(1), "amax")
+        weight = score.sub_(top[image][:, None]).exp_()
+        part = weight.sum(1)
+        total = torch.zeros(len(rows), device=device).index_add(0, image, part)
+        found = top + total.log(), image, shift, part / total[image]
+        if not insert:
+            return found
+        return *found, (weight.to(dtype).T @ (left / total[image][:, None]).to(dtype)).float()
 
-    data, power = torch.zeros(0), torch.zeros(0)
-    if insert:
-        data = torch.zeros((2, len(bank), 2 * len(band)), device=device)
-        power = torch.zeros((2, len(bank), len(band)), device=device)
-    gain, at_shift = torch.zeros(len(images), device=device), torch.zeros(len(shifts), device=device)
+    sums = torch.zeros((2, len(bank), 3 * len(band)) if insert else 0, device=device)
+    gain, at_shift = torch.zeros(len(images), device=device), torch.zeros(near.shape, device=device)
     for first in range(0, len(blocks), TOGETHER):
         part = blocks[first : first + TOGETHER]
         for (side, rows), found in zip(part, map_blocks(one, [rows for _, rows in part], device), strict=True):
             gain[rows] = found[0]
-            if len(found) > 1:
-                at_shift += found[1]
-            if len(found) > 2:
-                data[side] += found[2]
-                power[side] += found[3]
-    return _Expected(gain, data, power, at_shift)
+            at_shift[rows[found[1]], found[2]] = found[3]
+            if insert:
+                sums[side] += found[4]
+    return _Expected(gain, at_shift, sums)
+
+
+def _blocks(shifts: Tensor, most: int) -> list[tuple[int, Tensor]]:
+    """Odd and even images apart, in blocks of about so many pairs of image and shift, given those of each image."""
+    blocks = []
+    for side in (0, 1):
+        rows = torch.arange(side, len(shifts), 2, device=shifts.device)
+        number = (shifts[rows].cumsum(0) - 1) // most
+        blocks += [
+            (side, part) for part in rows.split(torch.unique_consecutive(number, return_counts=True)[1].tolist())
+        ]
+    return blocks
