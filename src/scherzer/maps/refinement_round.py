@@ -164,7 +164,7 @@ def next_state(task: Task, state: State, number: int) -> State:
     """Align both halves on their own maps, reconstruct, compare, and set the next band."""
     plan = _plan(task, state.resolution_A, number)
     parts = [replace(part, scale=scale) for part, scale in zip(task.halves, state.scale, strict=True)]
-    last = [found.best() for found in state.found] or [_no_poses(len(part), task.device) for part in parts]
+    last = [found.best() for found in state.found] or [no_poses(len(part), task.device) for part in parts]
     found = [align(parts[h], state.volumes[h], state.noise, last[h], plan, task.group) for h in (0, 1)]
 
     def compare(h: int) -> Residuals:
@@ -258,7 +258,8 @@ def micrograph_scale(micrograph: Tensor, cross: Tensor, square: Tensor) -> Tenso
     return ((sums[0] + prior) / (sums[1] + prior)).float().clamp(min=0.1)[micrograph]
 
 
-def _no_poses(count: int, device: torch.device) -> Poses:
+def no_poses(count: int, device: torch.device) -> Poses:
+    """Poses of particles of which nothing is known yet."""
     eye = torch.eye(3, device=device).expand(count, 3, 3)
     return Poses(eye, torch.zeros((count, 2), device=device), torch.full((count,), -torch.inf, device=device))
 
