@@ -10,7 +10,7 @@ from scherzer.maps.refinement_round import first_state, make_task, micrograph_sc
 from scherzer.maps.settings import RefineSettings
 
 Scene = Any  # of conftest.py
-SETTINGS = RefineSettings(start_resolution_A=20.0, iterations=1, finest_A=10.0, shift_range_A=8.0)
+SETTINGS = RefineSettings(start_resolution_A=20.0, iterations=3, finest_A=10.0, shift_range_A=8.0)
 
 
 def test_scale_of_a_micrograph_is_its_fit_shrunk_towards_one() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.maps.fsc import FscCurves, fsc_curves
-from scherzer.maps.half_set import insert
 from scherzer.maps.masks import solvent_mask
-from scherzer.maps.reconstruction import solve, symmetric
 from scherzer.maps.refinement_round import State, Task, first_state, make_task, next_state
 from scherzer.maps.refinement_state import key_of, load_state, save_state
 from scherzer.maps.settings import RefineSettings
@@ -133,15 +130,9 @@ def refine(
 
 
 def _finish(task: Task, half: Tensor, state: State, mask: Tensor | None, history: list[float | None]) -> Refinement:
-    """Reconstruct to Nyquist and measure."""
+    """Measure the maps of the last round."""
     pixel_size_A, settings = task.halves[0].pixel_size_A, task.settings
-    full = task.halves[0].box / 2 - 1
-
-    def reconstruct(half: int) -> Tensor:
-        part = replace(task.halves[half], scale=state.scale[half])
-        return solve(symmetric(insert(part, state.found[half], state.noise, full), task.group))
-
-    half_maps = torch.stack(map_blocks(reconstruct, (0, 1), task.device))
+    half_maps = torch.stack(state.volumes)
     mean = half_maps.mean(0)
     if mask is None:
         mask = solvent_mask(mean * task.sphere(len(mean)), pixel_size_A, task.diameter_A, state.reached_A)

@@ -96,7 +96,8 @@ class State:
     Attributes
     ----------
     volumes : list of Tensor
-        ``(b, b, b)`` of each half, filtered and masked, of the extent of the images.
+        ``(b, b, b)`` of each half, of the extent of the images: filtered and masked, but as reconstructed and in
+        their whole box after the last round.
     noise : Tensor
         ``(g, shells)``.
     found : list of WeightedPoses
@@ -162,6 +163,7 @@ def _first_noise(halves: tuple[ParticleSet, ParticleSet]) -> Tensor:
 
 def next_state(task: Task, state: State, number: int) -> State:
     """Align both halves on their own maps, reconstruct, compare, and set the next band."""
+    last_round = number + 1 == task.settings.iterations
     plan = _plan(task, state.resolution_A, number)
     parts = [replace(part, scale=scale) for part, scale in zip(task.halves, state.scale, strict=True)]
     last = [found.best() for found in state.found] or [no_poses(len(part), task.device) for part in parts]
@@ -173,7 +175,7 @@ def next_state(task: Task, state: State, number: int) -> State:
     left = [compare(h) for h in (0, 1)]
     noise = merge_noise(left[0].power + left[1].power, state.noise)
     scale = _scales(parts, left)
-    reach = min(plan.radius + REACH_SHELLS, task.nyquist_px)
+    reach = task.nyquist_px if last_round else min(plan.radius + REACH_SHELLS, task.nyquist_px)
     box = task.box_for(reach)
 
     def reconstruct(h: int) -> SymmetricSums:
@@ -193,18 +195,23 @@ def next_state(task: Task, state: State, number: int) -> State:
     compared = slice(int(reach))
     start_A = task.settings.start_resolution_A
     reached_A = crossing_A(curves.frequency_per_A[compared], curves.corrected[compared].cpu(), 0.143) or start_A
-    filtered = [
-        denoised(solve(part, curves.corrected), pixel_size_A, task.diameter_A, reached_A) * sphere for part in sums
-    ]
-    if 1 / reached_A - 1 / start_A > BEYOND_START / task.diameter_A:
+    volumes = raw if last_round else _references(task, sums, curves.corrected, reach, reached_A)
+    next_A = task.extent_A / (task.extent_A / reached_A + GROWTH_SHELLS)
+    return State(volumes, noise, found, scale, min(next_A, start_A), reached_A)
+
+
+def _references(task: Task, sums: list[SymmetricSums], fsc: Tensor, reach: float, reached_A: float) -> list[Tensor]:
+    """Maps that images are aligned to: filtered, and masked where they show more than the start did."""
+    box = sums[0].grid.box
+    pixel_size_A, sphere = task.extent_A / box, task.sphere(box)
+    filtered = [denoised(solve(part, fsc), pixel_size_A, task.diameter_A, reached_A) * sphere for part in sums]
+    if 1 / reached_A - 1 / task.settings.start_resolution_A > BEYOND_START / task.diameter_A:
         # Each is masked by itself, so that the mask carries nothing from one half to the other.
         filtered = [volume * reference_mask(volume, pixel_size_A, task.diameter_A, reached_A) for volume in filtered]
     # Masks have edges finer than what they were made of; where the halves do not agree, these must not come in.
-    shells = torch.arange(len(curves.corrected), device=task.device)
-    agreed = torch.where(shells <= reach, (curves.corrected / 0.143).clamp(0, 1), 0)
-    volumes = [apply_radial(volume, agreed) for volume in filtered]
-    next_A = task.extent_A / (task.extent_A / reached_A + GROWTH_SHELLS)
-    return State(volumes, noise, found, scale, min(next_A, start_A), reached_A)
+    shells = torch.arange(len(fsc), device=task.device)
+    agreed = torch.where(shells <= reach, (fsc / 0.143).clamp(0, 1), 0)
+    return [apply_radial(volume, agreed) for volume in filtered]
 
 
 def _plan(task: Task, resolution_A: float, number: int) -> RoundPlan:
