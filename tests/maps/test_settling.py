@@ -10,7 +10,7 @@ from scherzer.geometry.point_groups import point_group
 from scherzer.maps.expectation import Scene as Images
 from scherzer.maps.expectation import climb, scene_at
 from scherzer.maps.harmonic_signs import resigned
-from scherzer.maps.settling import settle, widen
+from scherzer.maps.settling import settle
 from scherzer.maps.stochastic import Specimen, resampled, specimen_at
 
 Scene = Any  # of conftest.py
@@ -49,15 +49,3 @@ def test_right_map_stays_and_the_best_start_is_named(images: tuple[Specimen, Ima
     found = settle(scene, [resigned(truth, specimen.group, 6, 16.0), truth], 1)
     assert found.start == 1
     assert agreement(found.best.volume, truth) > 0.95
-
-
-def test_finer_bands_add_detail(octahedral: Scene, images: tuple[Specimen, Images, torch.Tensor]) -> None:
-    _, scene, truth = images
-    coarse = climb(scene, truth, 2, 1).volume
-    fine = widen(lambda resolution_A: specimen_of(octahedral, resolution_A), coarse, RESOLUTION_A, 13.0, 0)
-    whole = resampled(octahedral.truth, len(fine))
-    shells = slice(9, 11)  # 16 to 13 A
-    before = fourier_shell_correlation(resampled(coarse, len(fine)), whole)[shells]
-    after = fourier_shell_correlation(fine, whole)[shells]
-    assert after.min() > 0.95
-    assert after.mean() > before.mean() + 0.1

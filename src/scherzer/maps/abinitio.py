@@ -16,17 +16,17 @@ from scherzer.maps.axis_search import find_axes, in_standard_setting
 from scherzer.maps.expectation import Scene, scene_at
 from scherzer.maps.first_map_evidence import Finalist, FirstMapEvidence, held_out_gain, weigh
 from scherzer.maps.settings import AbInitioSettings
-from scherzer.maps.settling import settle, widen
+from scherzer.maps.settling import settle
 from scherzer.maps.stochastic import Specimen, Stage, polish, random_start, resampled, run_stage, specimen_at
 from scherzer.maps.symmetrise import symmetrise_volume
 from scherzer.maps.symmetry_check import AXES_SHARE, RELEASE_BATCHES, GroupScore, check_symmetry, sentence_of
 
-RUNGS = ((4.0, 2.0), (2.0, 1.0), (1.0, 1.0))  # temperature at the ends of each third of the batches
-KEPT = 1 / 3  # share of the starts that goes on after each third, but two at least
+RUNGS = ((4.0, 2.0), (2.0, 1.0))  # temperature at the ends of each half of the batches
+KEPT = 0.5  # share of the starts that goes on after the first half, but two at least
 FREE_ROUND, FREE_STARTS = 1, 4  # the round whose starts know of no symmetry, and how many these are: they cost more
 SETTLED = 2  # of the starts that went on to the end, those that all particles then improve
-RACE_SHARE, WIDEN_AT = 0.4, 0.8  # of the work: when the starts have ended, and when the best map is known
-POLISH_ROUNDS = 1  # passes over all particles with continuous poses, up to the finest band
+RACE_SHARE, POLISH_AT = 0.5, 0.9  # of the work: when the starts have ended, and when the best map is known
+POLISH_ROUNDS = 3  # passes over all particles with continuous poses, up to the finest band
 COARSEST_DETAILS = 10  # the first band ends at this part of the diameter, if that is coarser than the setting
 
 Progress = Callable[[float, str], None]
@@ -102,11 +102,11 @@ def reconstruct_ab_initio(
     Each start begins with particles inserted at random orientations and repeats: align a random batch on the present
     map, insert it at poses drawn from their posterior, fade out older batches, while the posterior sharpens. The band
     is fine from the beginning: what tells the settings of a round particle apart is not seen in a coarse one, in which
-    the map would settle. Not every start arrives; after each third of the batches the best third goes on, judged by
+    the map would settle. Not every start arrives; after half of the batches the better half goes on, judged by
     particles that were never inserted. All particles with the whole of their posterior then improve the best ones,
-    and try the settings that differ by a sign of a harmonic. The best map goes on into finer bands and is polished at
-    continuous poses. The symmetry is imposed throughout; where no structure stands out, the next starts run without it
-    and get it about the axes that are then found in them.
+    and try the settings that differ by a sign of a harmonic. The best map is polished at continuous poses of all
+    particles, up to the finest band. The symmetry is imposed throughout; where no structure stands out, the next
+    starts run without it and get it about the axes that are then found in them.
 
     Parameters
     ----------
@@ -163,9 +163,8 @@ def reconstruct_ab_initio(
         if evidence.verdict == "structure":
             break
     best = finalists[0]
-    told(WIDEN_AT, "finer bands")
-    volume = widen(sampled, best.volume, early_A, finest_A, settings.seed)
-    volume = polish(fine, volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
+    told(POLISH_AT, "continuous poses")
+    volume = polish(fine, best.volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
     symmetries: list[GroupScore] = []
     if settings.check_symmetry and evidence.verdict != "no structure":
         size = min(settings.batch_particles, len(rough.training))
@@ -217,7 +216,7 @@ def _held_out(particles: ParticleSet, settings: AbInitioSettings) -> Tensor:
 def _race(
     specimen: Specimen, resolution_A: float, settings: AbInitioSettings, number: int, told: _Told
 ) -> list[_Start]:
-    """Run a round's starts a while, go on with the best third, and so on; return all."""
+    """Run a round's starts a while and go on with the better half; return all."""
     device = specimen.group.device
     lengths = [settings.batches // len(RUNGS)] * len(RUNGS)
     lengths[-1] += settings.batches - sum(lengths)

@@ -38,7 +38,7 @@ class AbInitioSettings:
     Attributes
     ----------
     seeds : int
-        Random starts. After each third of the batches the third that best explains held-out particles goes on.
+        Random starts. After half of the batches the half that best explains held-out particles goes on.
     rounds : int
         So often, at most, are starts made while none leads to a structure for certain; the second time a few without
         the symmetry, the axes of which are then sought in them.
@@ -47,7 +47,7 @@ class AbInitioSettings:
     coarsest_A, finest_A : float
         Resolution of the search for orientations (a tenth of the diameter, where that is coarser) and of the map.
     held_out : float
-        Share of the particles that is only scored, never inserted.
+        Share of the particles that is only scored, never inserted, until the best map is known.
     shift_range_A : float
         How far a particle may lie from the centre of its image.
     check_symmetry : bool
@@ -56,12 +56,12 @@ class AbInitioSettings:
         Of all random choices.
     """
 
-    seeds: int = 12
+    seeds: int = 4
     rounds: int = 3
-    batches: int = 30
+    batches: int = 20
     batch_particles: int = 300
     coarsest_A: float = 12.0
-    finest_A: float = 9.0
+    finest_A: float = 8.0
     held_out: float = 0.1
     shift_range_A: float = 12.0
     check_symmetry: bool = True

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from scherzer.fourier.shells import fourier_shell_correlation
-from scherzer.maps.expectation import Climbed, Scene, climb, scene_at
+from scherzer.maps.expectation import Climbed, Scene, climb
 from scherzer.maps.harmonic_signs import resigned, signed_orders
-from scherzer.maps.stochastic import Specimen
 
 ROUNDS = 10  # over all particles that a map is given
 SIGN_ROUNDS = 6  # after which the best of the maps with one sign changed goes on for as many as the others had
 CHANGES = 4  # of signs, at most
-FINER = 1.2  # ratio of the bands' edges
-WIDEN_ROUNDS = 6
-FLOPS = 3e11  # of each of these rounds
-LEAST_SHARE = 0.25  # of the particles that must take part in each
 SAME = 0.9  # mean correlation of the shells of maps that are one
 
 
@@ -68,19 +62,6 @@ def settle(scene: Scene, starts: list[Tensor], seed: int) -> Settled:
     if best.rounds == ROUNDS:  # it has not come to a stand
         best = climb(scene, best.volume, ROUNDS, seed)
     return Settled(best, start, others)
-
-
-def widen(specimen_at_A: Callable[[float], Specimen], volume: Tensor, from_A: float, to_A: float, seed: int) -> Tensor:
-    """Go on with a map through finer and finer bands, as far as rounds over enough particles can be paid."""
-    steps = math.ceil(math.log(from_A / to_A) / math.log(FINER))
-    for number in range(steps):
-        band_A = from_A * (to_A / from_A) ** ((number + 1) / steps)
-        specimen = specimen_at_A(band_A)
-        scene = scene_at(specimen, specimen.finest_A(band_A), volume, FLOPS)
-        if scene.round_particles < LEAST_SHARE * len(scene.training):
-            break
-        volume = climb(scene, volume, WIDEN_ROUNDS, seed + number).volume
-    return volume
 
 
 def _alike(scene: Scene, first: Tensor, second: Tensor) -> bool:

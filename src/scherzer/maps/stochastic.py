@@ -164,9 +164,9 @@ def run_stage(specimen: Specimen, stage: Stage, volume: Tensor, seed: int) -> Te
 
 
 def polish(specimen: Specimen, volume: Tensor, search_A: float, finest_A: float, rounds: int, seed: int) -> Tensor:
-    """Improve a map on all training particles at continuous poses, up to a band finer than that of the search."""
+    """Improve a map on all particles, held out or not, at continuous poses, up to a band finer than the search's."""
     volume = resampled(volume, specimen.particles.box)
-    particles = specimen.particles[specimen.training]
+    particles = specimen.particles
     extent_A, device = particles.extent_A, volume.device
     eye = torch.eye(3, device=device).expand(len(particles), 3, 3)
     unknown = torch.full((len(particles),), -torch.inf, device=device)
@@ -182,7 +182,7 @@ def polish(specimen: Specimen, volume: Tensor, search_A: float, finest_A: float,
             turn=torch.randn(3, generator=_generator(seed, number, 3)),
         )
         found = align(particles, volume, specimen.noise, poses, plan, specimen.group)
-        rows = specimen.training
+        rows = torch.arange(len(particles), device=device)
         sides = [slice(0, None, 2), slice(1, None, 2)]
         halves = [_sums(specimen, stage, rows[side], found, finest_A, side) for side in sides]
         volume = joined(specimen, [(part, solve(part)) for part in halves])
