@@ -7,7 +7,8 @@ start from the truth low-passed to 35 A. ``--relion`` runs relion_refine_mpi too
 Maps are compared with the truth in one mask, poses with the true ones; what true poses give is the ceiling. "True map"
 is what the images allow an alignment that knows the true map, and no poses. Processor times are those of all threads.
 The last tables say how time grows with particles, and how near the exhaustive search comes to the rate at which one
-core multiplies matrices of its size and type.
+core multiplies matrices of its size and type. Its rate counts both matrix products of every image, shift and
+orientation, also of those scores that follow from another's by half a turn.
 """
 
 from __future__ import annotations
@@ -228,20 +229,21 @@ def throughput(known: Known, range_A: float) -> tuple[float, float]:
     """Return the rate of the exhaustive search and of matrix products alone, FLOP / s of one core.
 
     The search is that of a block of particles with all that belongs to it: moving images, both products, pruning and
-    the decision in float32; the products are counted. Alone, the first of them is timed on as many rows.
+    the decision in float32. Of every image, shift and orientation the products are counted, as if no two orientations
+    shared any. Alone, the first of them is timed on as many rows.
     """
     particles, group = known.particles, point_group(known.case.symmetry)
     plan = search_plan(known, particles.extent_A / SEARCH_FINEST_A, range_A)
     band, shifts = make_band(particles.box, plan.radius), plan.shifts_px
-    grid, in_plane = affordable_grid(plan, group, COUNT // 2, len(band))
-    bank = slice_bank(slice_table(known.truth, plan.radius), grid, band, in_plane)
+    grid = affordable_grid(plan, group, COUNT // 2, len(band))
+    bank = slice_bank(slice_table(known.truth, plan.radius), grid, band, turns=4)
     images = prepare(particles[torch.arange(BLOCK)], band, image_power(particles))
     products = 2.0 * BLOCK * len(band) * len(grid) * (2 * len(shifts) + 1)
     left = torch.randn(len(images) * len(shifts), 2 * len(band)).to(gemm_dtype("cpu"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     found = products / shortest(lambda: search(images, bank, shifts, keep=4))
-    alone = 2.0 * left.numel() * len(grid) / shortest(lambda: left @ bank.matrix)
+    alone = 2.0 * left.numel() * bank.matrix.shape[1] / shortest(lambda: left @ bank.matrix)
     torch.set_num_threads(threads)
     return found, alone
 

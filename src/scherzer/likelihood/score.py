@@ -17,7 +17,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from scherzer.fourier.grids import square_modulus
 from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.band import Band
 from scherzer.likelihood.particle_set import ParticleSet
@@ -105,10 +104,16 @@ def cross_term(images: ScoredImages, references: Tensor, shifts_px: Tensor) -> T
     Tensor
         ``(n, k, t)``.
     """
-    ramps = phase_ramp(shifts_px / images.band.box, images.band.kx, images.band.ky)
-    product = references.conj() * images.data[:, None, :]
-    cross = 2 * (product @ ramps.conj().T).real
-    return cross - (square_modulus(references) @ images.power[:, :, None])
+    ramps = phase_ramp(-shifts_px / images.band.box, images.band.kx, images.band.ky)
+    return moved_term(images.data[:, None, :] * ramps, images.power, references)
+
+
+def moved_term(moved: Tensor, power: Tensor, references: Tensor) -> Tensor:
+    """:func:`cross_term` of ``(n, t, m)`` data that were moved back by every shift."""
+    real = torch.view_as_real(references).flatten(2)
+    cross = torch.view_as_real(moved).flatten(2) @ real.mT
+    weight = power.sqrt().repeat_interleave(2, dim=1)[:, None]
+    return 2 * cross.mT - (real * weight).square_().sum(2)[..., None]
 
 
 @lru_cache(maxsize=8)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from scherzer.fourier.shifts import phase_ramp
-from scherzer.likelihood.score import ScoredImages, cross_term, gemm_dtype
+from scherzer.likelihood.score import ScoredImages, gemm_dtype, moved_term
 
 SURVIVORS = 8  # references an image keeps for the float32 decision; the best is among 4 in 99.8 % of simulated cases
 SCORE_ENTRIES = 2**22  # entries of one block of scores, 16 MiB in float32
 IMAGE_ENTRIES = 2**22  # entries of the moved images of one block
 DECISION_ENTRIES = 2**23  # complex entries of the references gathered for one block of decisions
+FILL_ENTRIES = 2**16  # of references that are prepared at a time: they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,52 @@ class ReferenceBank:
     matrix, square : Tensor
         ``(2 m, r)`` twice the real and imaginary parts, and ``(m, r)`` the square moduli, in the precision of the
         matrix product.
+    half_turns : bool
+        Each reference stands also for itself turned by 180 degrees in the image's plane, its complex conjugate. Those
+        have the numbers from r on.
     """
 
     values: Tensor
     matrix: Tensor
     square: Tensor
+    half_turns: bool = False
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.values) * (2 if self.half_turns else 1)
+
+    def take(self, number: Tensor) -> Tensor:
+        """Fetch the references of ``(...)`` numbers, ``(..., m)`` complex64."""
+        rows = number.flatten() % len(self.values)
+        found = self.values.index_select(0, rows).reshape(*number.shape, -1)
+        if self.half_turns:
+            torch.view_as_real(found)[..., 1] *= torch.where(number < len(self.values), 1.0, -1.0)[..., None]
+        return found
+
+
+def empty_bank(count: int, pixels: int, device: torch.device, half_turns: bool = False) -> ReferenceBank:
+    """Return a bank of ``count`` references to be filled by :func:`fill_bank`."""
+    dtype = gemm_dtype(str(device))
+    values = torch.empty((count, pixels), dtype=torch.complex64, device=device)
+    matrix, square = (torch.empty((count, size), dtype=dtype, device=device) for size in (2 * pixels, pixels))
+    return ReferenceBank(values, matrix.T, square.T, half_turns)
+
+
+def fill_bank(bank: ReferenceBank, start: int, values: Tensor) -> None:
+    """Put ``(r, m)`` complex64 references into a bank from a number on; quickest for as many as fit into a cache."""
+    rows, pixels = slice(start, start + len(values)), values.shape[1]
+    real, imaginary = values.real.contiguous(), values.imag.contiguous()
+    bank.values[rows] = values
+    bank.matrix.T[rows, :pixels] = 2 * real
+    bank.matrix.T[rows, pixels:] = 2 * imaginary
+    bank.square.T[rows] = real.square_().addcmul_(imaginary, imaginary)
 
 
 def reference_bank(values: Tensor) -> ReferenceBank:
     """Prepare ``(r, m)`` complex64 references for searching."""
-    dtype = gemm_dtype(str(values.device))
-    matrix = torch.cat((values.real.to(dtype), values.imag.to(dtype)), dim=1).mul_(2)
-    return ReferenceBank(values, matrix.T, (values.real**2 + values.imag**2).to(dtype).T)
+    bank = empty_bank(len(values), values.shape[1], values.device)
+    for rows in _blocks(len(values), max(1, FILL_ENTRIES // max(1, values.shape[1]))):
+        fill_bank(bank, rows.start, values[rows])
+    return bank
 
 
 def shift_grid(range_px: float, step_px: float, device: torch.device | str = "cpu") -> Tensor:
@@ -113,16 +145,18 @@ def search(
     Candidates
         ``k = min(keep, r)``; each with its own best shift.
     """
-    device = images.data.device
+    device, pixels = images.data.device, len(images.band)
     survivors = min(max(survivors, keep), len(references))
     prior = torch.zeros(len(references), device=device) if log_prior is None else log_prior
-    shift_prior = torch.zeros(len(shifts_px), device=device) if shift_log_prior is None else shift_log_prior
-    coarse = _coarse_survivors(images, references, shifts_px, survivors, prior, shift_prior)
+    ramps = phase_ramp(-shifts_px / images.band.box, images.band.kx, images.band.ky)
+    most = min(IMAGE_ENTRIES // (len(shifts_px) * 2 * pixels), DECISION_ENTRIES // (survivors * pixels))
     found = []
-    for rows in _blocks(len(images), max(1, DECISION_ENTRIES // (survivors * len(images.band)))):
-        chosen = coarse[rows]
-        values = references.values[chosen.flatten()].reshape(*chosen.shape, -1)
-        scores = cross_term(images[rows], values, shifts_px) + shift_prior
+    for rows in _blocks(len(images), max(1, most)):
+        moved, power = images.data[rows][:, None, :] * ramps, images.power[rows]
+        chosen = _survivors(moved, power, references, survivors, prior, shift_log_prior)
+        scores = moved_term(moved, power, references.take(chosen))
+        if shift_log_prior is not None:
+            scores += shift_log_prior
         best, at = scores.max(-1)
         best, order = torch.topk(best + prior[chosen], min(keep, survivors), dim=1)
         found.append((chosen.gather(1, order), shifts_px[at.gather(1, order)], best))
@@ -130,37 +164,35 @@ def search(
     return Candidates(reference, shift, score)
 
 
-def _coarse_survivors(
-    images: ScoredImages,
-    references: ReferenceBank,
-    shifts_px: Tensor,
-    survivors: int,
-    prior: Tensor,
-    shift_prior: Tensor,
+def _survivors(
+    moved: Tensor, power: Tensor, references: ReferenceBank, survivors: int, prior: Tensor, shift_prior: Tensor | None
 ) -> Tensor:
-    """Indices of the best references of each image in low precision, ``(n, survivors)``."""
+    """Indices of the best references of images ``(n, t, m)`` in low precision, ``(n, survivors)``.
+
+    A reference and its conjugate share both products: the real parts' is the same, the imaginary parts' has the
+    other sign.
+    """
     dtype = references.matrix.dtype
-    band, shifts = images.band, len(shifts_px)
-    ramps = phase_ramp(-shifts_px / band.box, band.kx, band.ky)
-    image_block = max(1, min(len(images), IMAGE_ENTRIES // (shifts * 2 * len(band))))
-    reference_block = max(survivors, min(len(references), SCORE_ENTRIES // (image_block * shifts)))
-    best_score = torch.full((len(images), survivors), -torch.inf, device=images.data.device)
-    best_index = torch.zeros((len(images), survivors), dtype=torch.int64, device=images.data.device)
-    spread = shift_prior.repeat(image_block)
-    for rows in _blocks(len(images), image_block):
-        data = images.data[rows][:, None, :] * ramps
-        left = torch.cat((data.real, data.imag), dim=-1).to(dtype).reshape(-1, 2 * len(band))
-        power = images.power[rows].to(dtype)
-        for columns in _blocks(len(references), reference_block):
-            scores = (left @ references.matrix[:, columns]).float().add_(spread[: len(left), None])
-            scores = scores.reshape(-1, shifts, scores.shape[-1]).amax(1)
-            scores += prior[columns] - (power @ references.square[:, columns]).float()
-            top, at = torch.topk(scores, min(survivors, scores.shape[1]), dim=1)
-            top = torch.cat((best_score[rows], top), dim=1)
-            index = torch.cat((best_index[rows], at + columns.start), dim=1)
-            best_score[rows], order = torch.topk(top, survivors, dim=1)
-            best_index[rows] = index.gather(1, order)
-    return best_index
+    count, shifts, pixels = moved.shape
+    real, imaginary = (part.contiguous().to(dtype).reshape(-1, pixels) for part in (moved.real, moved.imag))
+    power = power.to(dtype)
+    total = len(references.values)
+    signs = (1, -1) if references.half_turns else (1,)
+    found: list[tuple[Tensor, Tensor]] = []
+    for columns in _blocks(total, max(survivors, SCORE_ENTRIES // (count * shifts))):
+        even = (real @ references.matrix[:pixels, columns]).float()
+        odd = (imaginary @ references.matrix[pixels:, columns]).float()
+        if shift_prior is not None:
+            even += shift_prior.repeat(count)[:, None]
+        square = (power @ references.square[:, columns]).float()
+        for mate, sign in enumerate(signs):
+            start = mate * total + columns.start
+            scores = torch.add(even, odd, alpha=sign).reshape(count, shifts, -1).amax(1)
+            scores += prior[start : start + scores.shape[1]] - square
+            best, at = torch.topk(scores, min(survivors, scores.shape[1]), dim=1)
+            found.append((best, at + start))
+    best, index = (torch.cat(part, dim=1) for part in zip(*found, strict=True))
+    return index if len(found) == 1 else index.gather(1, torch.topk(best, survivors, dim=1)[1])
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

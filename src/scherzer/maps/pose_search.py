@@ -17,10 +17,10 @@ from scherzer.likelihood.local import Poses, refine_locally
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.likelihood.score import ScoredImages, prepare
-from scherzer.likelihood.search import ReferenceBank, reference_bank, search, shift_grid
+from scherzer.likelihood.search import ReferenceBank, empty_bank, fill_bank, search, shift_grid
 
 COARSEST_STEP_RAD = math.radians(15)
-SEARCH_FLOPS = 2e12  # per round and half-set: some 6 s of bf16 products on two cores; a dearer grid is coarsened
+SEARCH_FLOPS = 1e12  # per round and half-set: some 6 s of bf16 products on two cores; a dearer grid is coarsened
 STARTS = 4  # candidates of the exhaustive search that start to climb, beside the last pose
 MARGIN = 12.0  # of log likelihood: a candidate further below the best of its particle climbs no further
 BLOCK, BLOCK_ON_DEVICE = 128, 1024  # particles worked on at a time: a core's cache, or enough to fill a GPU
@@ -113,7 +113,7 @@ def row_blocks(count: int, device: torch.device) -> list[Tensor]:
     return list(torch.arange(count, device=device).split(BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE))
 
 
-def slice_bank(table: SliceTable, grid: Tensor, band: Band, in_plane: int = 1) -> ReferenceBank:
+def slice_bank(table: SliceTable, grid: Tensor, band: Band, turns: int = 1) -> ReferenceBank:
     """Slices of a volume at every orientation of a grid, prepared for searching.
 
     Parameters
@@ -124,22 +124,24 @@ def slice_bank(table: SliceTable, grid: Tensor, band: Band, in_plane: int = 1) -
         ``(r, 3, 3)``.
     band : Band
         Pixels of the slices.
-    in_plane : int
-        How many in-plane angles the grid has, if they run fastest and fill the circle evenly. Of a multiple of four,
-        a quarter is cut; a quarter turn of the image only moves pixels.
+    turns : int
+        1, or 4 if each quarter of the grid is the one before with its images turned by 90 degrees. One quarter is cut
+        then: a quarter turn of the image only moves pixels, half a turn conjugates them.
     """
-    turns = 4 if in_plane % 4 == 0 else 1
-    base = grid.reshape(-1, turns, max(1, in_plane // turns), 3, 3)[:, 0].reshape(-1, 3, 3)
-    blocks = base.split(max(1, SLICE_PIXELS // len(band)))
-    cut = torch.cat(map_blocks(lambda part: table.slices(part, band.kx, band.ky), blocks, grid.device))
+    cut = len(grid) // turns
+    bank = empty_bank(len(grid) // (2 if turns == 4 else 1), len(band), grid.device, half_turns=turns == 4)
     source, sign = quarter_turn(band)
-    quarters = [cut]
-    for _ in range(turns - 1):
-        moved = quarters[-1][:, source]
-        torch.view_as_real(moved)[..., 1] *= sign
-        quarters.append(moved)
-    each = [part.reshape(-1, max(1, in_plane // turns), len(band)) for part in quarters]
-    return reference_bank(torch.cat(each, dim=1).reshape(-1, len(band)))
+
+    def fill(rows: Tensor) -> None:
+        values = table.slices(grid[rows], band.kx, band.ky)
+        fill_bank(bank, int(rows[0]), values)
+        if turns == 4:
+            moved = values[:, source]
+            torch.view_as_real(moved)[..., 1] *= sign
+            fill_bank(bank, cut + int(rows[0]), moved)
+
+    map_blocks(fill, torch.arange(cut).split(max(1, SLICE_PIXELS // len(band))), grid.device)
+    return bank
 
 
 def quarter_turn(band: Band) -> tuple[Tensor, Tensor]:
@@ -160,26 +162,25 @@ def quarter_turn(band: Band) -> tuple[Tensor, Tensor]:
     return place[(sign * y).long(), (sign * x).long()], sign
 
 
-def affordable_grid(plan: RoundPlan, group: Tensor, particles: int, pixels: int) -> tuple[Tensor, int]:
+def affordable_grid(plan: RoundPlan, group: Tensor, particles: int, pixels: int) -> Tensor:
     """Orientations for an exhaustive search, as fine as planned or as the budget of a round allows.
 
     Returns
     -------
-    grid : Tensor
-        ``(r, 3, 3)``, in-plane angle fastest.
-    in_plane : int
-        Number of in-plane angles, a multiple of four.
+    Tensor
+        ``(r, 3, 3)`` in four parts, each the one before with its images turned by 90 degrees.
     """
     step = plan.step_rad
     while True:
         rot, tilt = viewing_directions(step, group.cpu(), plan.turn.cpu())
         in_plane = 4 * math.ceil(math.pi / 2 / step)
-        flops = 4.0 * particles * len(plan.shifts_px) * pixels * len(rot) * in_plane
+        flops = 2.0 * particles * len(plan.shifts_px) * pixels * len(rot) * in_plane
         if flops <= SEARCH_FLOPS or step >= COARSEST_STEP_RAD:
             break
         step = min(step * 1.25, COARSEST_STEP_RAD)
-    psi = float(plan.turn[0]) + torch.arange(in_plane) * (2 * math.pi / in_plane)
-    return from_euler(rot.repeat_interleave(in_plane), tilt.repeat_interleave(in_plane), psi.repeat(len(rot))), in_plane
+    psi = float(plan.turn[0]) + torch.arange(in_plane).reshape(4, 1, -1) * (2 * math.pi / in_plane)
+    rot, tilt, psi = torch.broadcast_tensors(rot[:, None], tilt[:, None], psi)
+    return from_euler(rot.flatten(), tilt.flatten(), psi.flatten())
 
 
 def align(
@@ -212,9 +213,8 @@ def align(
     """
     band = make_band(particles.box, plan.radius, device=volume.device)
     coarse = band.within(plan.search_radius)
-    grid, in_plane = affordable_grid(plan, group, len(particles), len(coarse))
-    grid = grid.to(volume.device)
-    references = slice_bank(slice_table(volume, plan.search_radius), grid, coarse, in_plane)
+    grid = affordable_grid(plan, group, len(particles), len(coarse)).to(volume.device)
+    references = slice_bank(slice_table(volume, plan.search_radius), grid, coarse, turns=4)
     table = expansion_table(volume, plan.radius)
 
     def align_block(rows: Tensor) -> WeightedPoses:
