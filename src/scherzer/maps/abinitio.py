@@ -13,7 +13,7 @@ from scherzer.geometry.point_groups import point_group
 from scherzer.likelihood.parallel import map_blocks
 from scherzer.likelihood.particle_set import ParticleSet
 from scherzer.maps.axis_search import find_axes, in_standard_setting
-from scherzer.maps.expectation import Scene, scene_at
+from scherzer.maps.expectation import Scene, climb, scene_at
 from scherzer.maps.first_map_evidence import Finalist, FirstMapEvidence, held_out_gain, weigh
 from scherzer.maps.settings import AbInitioSettings
 from scherzer.maps.settling import settle
@@ -26,6 +26,7 @@ KEPT = 0.5  # share of the starts that goes on after the first half, but two at 
 FREE_ROUND, FREE_STARTS = 1, 4  # the round whose starts know of no symmetry, and how many these are: they cost more
 SETTLED = 2  # of the starts that went on to the end, those that all particles then improve
 RACE_SHARE, POLISH_AT = 0.5, 0.9  # of the work: when the starts have ended, and when the best map is known
+FINER, FINER_ROUNDS = 1.2, 6  # band, and rounds over every pose in it: single poses hold a map where it is wrong
 POLISH_ROUNDS = 3  # passes over all particles with continuous poses, up to the finest band
 COARSEST_DETAILS = 10  # the first band ends at this part of the diameter, if that is coarser than the setting
 
@@ -104,9 +105,9 @@ def reconstruct_ab_initio(
     is fine from the beginning: what tells the settings of a round particle apart is not seen in a coarse one, in which
     the map would settle. Not every start arrives; after half of the batches the better half goes on, judged by
     particles that were never inserted. All particles with the whole of their posterior then improve the best ones,
-    and try the settings that differ by a sign of a harmonic. The best map is polished at continuous poses of all
-    particles, up to the finest band. The symmetry is imposed throughout; where no structure stands out, the next
-    starts run without it and get it about the axes that are then found in them.
+    and try the settings that differ by a sign of a harmonic. The best map goes on in a finer band and is polished at
+    continuous poses of all particles, up to the finest one. The symmetry is imposed throughout; where no structure
+    stands out, the next starts run without it and get it about the axes that are then found in them.
 
     Parameters
     ----------
@@ -163,8 +164,12 @@ def reconstruct_ab_initio(
         if evidence.verdict == "structure":
             break
     best = finalists[0]
-    told(POLISH_AT, "continuous poses")
-    volume = polish(fine, best.volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
+    told(POLISH_AT, "finer bands")
+    finer_A = max(early_A / FINER, finest_A)
+    finer = sampled(finer_A)
+    scene = scene_at(finer, finer.finest_A(finer_A), best.volume)
+    volume = climb(scene, best.volume, FINER_ROUNDS, settings.seed).volume
+    volume = polish(fine, volume, early_A, finest_A, POLISH_ROUNDS, settings.seed)
     symmetries: list[GroupScore] = []
     if settings.check_symmetry and evidence.verdict != "no structure":
         size = min(settings.batch_particles, len(rough.training))

@@ -62,7 +62,7 @@ class AbInitioSettings:
     batch_particles: int = 300
     coarsest_A: float = 12.0
     finest_A: float = 8.0
-    held_out: float = 0.1
+    held_out: float = 0.15
     shift_range_A: float = 12.0
     check_symmetry: bool = True
     seed: int = 0
