@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
@@ -31,10 +33,13 @@ def to_euler(rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def from_rotation_vector(vectors: Tensor) -> Tensor:
     """Return rotation matrices of ``(n, 3)`` rotation vectors, rad (Rodrigues' formula)."""
-    zero = torch.zeros_like(vectors[:, 0])
+    angle = vectors.norm(dim=1)[:, None, None]
     x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
     generator = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).reshape(-1, 3, 3)
-    return torch.linalg.matrix_exp(generator)
+    square = generator @ generator
+    identity = torch.eye(3, dtype=vectors.dtype, device=vectors.device)
+    return identity + torch.sinc(angle / math.pi) * generator + torch.sinc(angle / (2 * math.pi)) ** 2 / 2 * square
 
 
 def angle_between(first: Tensor, second: Tensor, group: Tensor | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from scherzer.likelihood.score import ScoredImages
 CHUNK_ENTRIES = 2**15  # image pixels refined at a time: the work on one chunk stays in a core's cache
 CHUNK_ENTRIES_ON_DEVICE = 2**23  # enough to fill a GPU
 DAMPING = 1e-2  # first damping, relative to the curvature
+LEAST_GAIN = 1e-4  # of log likelihood: rounding would decide on a step that gains less
 STEP_LIMIT_PX = 1.5  # longest step at the band's edge and of the shift: beyond it the model is no longer linear
 
 
@@ -95,11 +96,13 @@ def _refine_chunk(images: ScoredImages, table: ExpansionTable, start: Poses, pas
     measured = _Measured(whitened, weight[:, None])
     band = images.band
     rotations, shift = start.rotations, start.shift_px
-    score, gradient, curvature = _expand(measured, band, table, rotations, shift)
+    compared = _compare(measured, band, table, rotations, shift)
+    score = compared.score
+    gradient, curvature = _normal_equations(measured, band, compared)
     damping = torch.full_like(score, DAMPING)
     reach = float(torch.hypot(band.kx[-1], band.ky[-1]))
     limit = torch.tensor([STEP_LIMIT_PX / reach] * 3 + [STEP_LIMIT_PX] * 2, device=score.device)
-    for _ in range(passes):
+    for number in range(passes):
         diagonal = curvature.diagonal(dim1=1, dim2=2)
         floor = 1e-6 * diagonal.amax(1, keepdim=True) + 1e-12
         system = curvature + torch.diag_embed(damping[:, None] * diagonal + floor)
@@ -107,32 +110,66 @@ def _refine_chunk(images: ScoredImages, table: ExpansionTable, start: Poses, pas
         step = step * (limit / step.abs().clamp(min=1e-12)).amin(1, keepdim=True).clamp(max=1)
         new_rotations = rotations @ from_rotation_vector(step[:, :3])
         new_shift = shift + step[:, 3:]
-        new_score, new_gradient, new_curvature = _expand(measured, band, table, new_rotations, new_shift)
-        better = (new_score > score) & (new_shift.norm(dim=1) <= max_shift_px)
+        compared = _compare(measured, band, table, new_rotations, new_shift)
+        better = (compared.score > score + LEAST_GAIN) & (new_shift.norm(dim=1) <= max_shift_px)
         pick = better[:, None]
         rotations = torch.where(pick[..., None], new_rotations, rotations)
-        curvature = torch.where(pick[..., None], new_curvature, curvature)
-        shift, gradient = torch.where(pick, new_shift, shift), torch.where(pick, new_gradient, gradient)
-        score = torch.where(better, new_score, score)
-        damping = torch.where(better, damping / 3, damping * 8).clamp(1e-6, 1e6)
+        shift = torch.where(pick, new_shift, shift)
+        score = torch.where(better, compared.score, score)
+        if number + 1 < passes:
+            new_gradient, new_curvature = _normal_equations(measured, band, compared)
+            gradient = torch.where(pick, new_gradient, gradient)
+            curvature = torch.where(pick[..., None], new_curvature, curvature)
+            damping = torch.where(better, damping / 3, damping * 8).clamp(1e-6, 1e6)
     return Poses(rotations, shift, score)
 
 
-def _expand(
-    measured: _Measured, band: Band, table: ExpansionTable, rotations: Tensor, shift: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Score, half its gradient and the Gauss-Newton curvature of each image: ``(n,)``, ``(n, 5)``, ``(n, 5, 5)``.
+@dataclass(frozen=True)
+class _Compared:
+    """Slices beside images.
 
-    A least squares problem in the whitened pixels, real and imaginary parts apart (real products are several times
-    faster than complex ones on a processor). A small rotation ``w`` of the image frame moves the point
+    Attributes
+    ----------
+    score : Tensor
+        ``(n,)``.
+    value, residual : Tensor
+        ``(n, 2, m)`` whitened slices, and what they leave of the images.
+    slope : Tensor
+        ``(n, 3, 2, m)`` of the slices, not whitened.
+    """
+
+    score: Tensor
+    value: Tensor
+    residual: Tensor
+    slope: Tensor
+
+
+def _compare(measured: _Measured, band: Band, table: ExpansionTable, rotations: Tensor, shift: Tensor) -> _Compared:
+    """Score images at poses.
+
+    Real and imaginary parts stay apart: real products are several times faster than complex ones on a processor.
+    """
+    value, slope = table.slices(rotations, band.kx, band.ky)
+    value *= measured.weight
+    turn = 2 * torch.pi / band.box
+    phase = (turn * shift) @ torch.stack((band.kx, band.ky))  # moves the images back
+    cosine, sine = torch.cos(phase), torch.sin(phase)
+    real, imaginary = measured.data.unbind(1)
+    residual = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=1) - value
+    score = (value * (2 * residual + value)).flatten(1).sum(1)
+    return _Compared(score, value, residual, slope)
+
+
+def _normal_equations(measured: _Measured, band: Band, compared: _Compared) -> tuple[Tensor, Tensor]:
+    """Half the gradient of each score and its Gauss-Newton curvature: ``(n, 5)`` and ``(n, 5, 5)``.
+
+    A least squares problem in the whitened pixels. A small rotation ``w`` of the image frame moves the point
     ``R (kx, ky, 0)`` by ``R (w x (kx, ky, 0))``.
     """
-    count, kx, ky = len(rotations), band.kx, band.ky
-    value, slope = table.slices(rotations, kx, ky)
-    value *= measured.weight
-    slope *= measured.weight[:, None]
+    kx, ky, value = band.kx, band.ky, compared.value
+    slope = compared.slope * measured.weight[:, None]
     # w x k for k = (kx, ky, 0): d/dwx = (0, 0, ky), d/dwy = (0, 0, -kx), d/dwz = (-ky, kx, 0)
-    columns = value.new_empty((count, 5, 2, len(band)))
+    columns = value.new_empty((len(value), 5, 2, len(band)))
     torch.mul(slope[:, 2], ky, out=columns[:, 0])
     torch.mul(slope[:, 2], -kx, out=columns[:, 1])
     torch.mul(slope[:, 1], kx, out=columns[:, 2])
@@ -141,11 +178,5 @@ def _expand(
     for at, frequency in ((3, turn * kx), (4, turn * ky)):  # -2 pi i k value / box
         torch.mul(value[:, 1], frequency, out=columns[:, at, 0])
         torch.mul(value[:, 0], -frequency, out=columns[:, at, 1])
-    phase = (turn * shift) @ torch.stack((kx, ky))  # moves the images back
-    cosine, sine = torch.cos(phase), torch.sin(phase)
-    real, imaginary = measured.data.unbind(1)
-    residual = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=1) - value
-    columns, value, residual = columns.flatten(2), value.flatten(1), residual.flatten(1)
-    score = (value * (2 * residual + value)).sum(1)
-    gradient = (columns @ residual[..., None])[..., 0]
-    return score, gradient, columns @ columns.mT
+    columns = columns.flatten(2)
+    return (columns @ compared.residual.flatten(1)[..., None])[..., 0], columns @ columns.mT
