@@ -8,6 +8,7 @@ import torch
 
 from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.geometry.point_groups import point_group
+from scherzer.maps import expectation
 from scherzer.maps.expectation import Scene as Images
 from scherzer.maps.expectation import climb, scene_at
 from scherzer.maps.held_out import spherical_average
@@ -62,6 +63,22 @@ def test_shifts_where_no_particle_lies_are_left_out(octahedral: Scene, images: t
     mean_A = (scene.log_prior.exp() * scene.shifts_px.norm(dim=1)).sum() * octahedral.particles.pixel_size_A
     uniform_A = 8.0 * 2 / 3
     assert mean_A < 0.6 * uniform_A
+
+
+def test_shifts_that_a_coarser_band_rules_out_hold_nothing(images: tuple[Specimen, Images, torch.Tensor]) -> None:
+    _, scene, truth = images
+    _, bank = scene.bank(truth)
+    everywhere = torch.ones((len(scene.training), len(scene.shifts_px)), dtype=torch.bool)
+    near = scene.near(truth, torch.tensor([0.3, 0.2, 0.1]))
+    whole = expectation._expected(scene, scene.training, bank, everywhere)
+    part = expectation._expected(scene, scene.training, bank, near)
+    assert near.float().mean() < 0.8
+    assert torch.allclose(whole.at_shift.sum(1), torch.ones(len(near)), atol=1e-4)
+    assert whole.at_shift[~near].sum() < 0.01 * len(near)
+    assert torch.allclose(part.gain, whole.gain, atol=0.05 + 0.01 * float(whole.gain.max()))
+    assert (part.sums - whole.sums).norm() < 0.05 * whole.sums.norm()
+    other = expectation._expected(scene, scene.training, bank, ~near | (near.sum(1) == len(near[0]))[:, None])
+    assert other.gain.mean() < whole.gain.mean() - 1
 
 
 def test_rounds_of_a_part_remember_the_others(images: tuple[Specimen, Images, torch.Tensor]) -> None:

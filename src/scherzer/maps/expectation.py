@@ -107,8 +107,8 @@ class _Expected:
     sums: Tensor
 
 
-def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor, flops: float = FLOPS) -> Scene:
-    """Prepare images for rounds of so many operations in a band; learn from a map how far off the particles lie."""
+def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor) -> Scene:
+    """Prepare images for rounds in a band; learn from a map how far off the particles lie."""
     particles = specimen.particles
     radius = particles.extent_A / resolution_A
     band = make_band(particles.box, radius, device=volume.device)
@@ -122,14 +122,14 @@ def scene_at(specimen: Specimen, resolution_A: float, volume: Tensor, flops: flo
     scene = Scene(specimen, resolution_A, training, held_out, shifts, uniform, coarse, len(training))
     _, bank = scene.bank(resampled(volume, particles.box))
     per_pair = 12.0 * len(band) * len(bank)
-    part = training[: max(200, int(flops / (per_pair * len(shifts))))]
+    part = training[: max(200, int(FLOPS / (per_pair * len(shifts))))]
     found = _expected(scene, part, bank, insert=False).at_shift
     number = found.sum(0)
     kept = number >= RARE * len(part)
     kept[0] = True
     scene = replace(scene, shifts_px=shifts[kept], log_prior=_log_prior(number[kept]))
     near = float((found[:, kept] > UNLIKELY).sum()) / len(part)
-    affordable = flops / (per_pair * near * len(training))
+    affordable = FLOPS / (per_pair * near * len(training))
     share = min(max(STEP_SHARE[0], STEP_SHARE[1] * affordable ** (-1 / 3)), STEP_SHARE[1])
     fine = min(share * resolution_A / (specimen.diameter_A / 2), COARSEST_STEP_RAD)
     count = min(len(training), max(100, int(affordable * len(training))))
