@@ -43,6 +43,20 @@ def refined(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_maps_have_the_particles_box_where_refinement_needs_a_smaller_one(project: Project, tmp_path: Path) -> None:
+    refine(project, tmp_path / "coarse", replace(SETTINGS, iterations=1, finest_A=16.0))
+    truth = read_mrc(project.map)
+    for name in ("map", "half1", "mask", "sharpened"):
+        written = read_mrc(tmp_path / "coarse" / f"{name}.mrc")
+        assert written.data.shape == truth.data.shape
+        assert written.pixel_size_A == pytest.approx(4.0)
+    numbers = json.loads((tmp_path / "coarse" / "numbers.json").read_text())
+    assert (numbers["box_px"], numbers["pixel_size_A"]) == (len(truth.data), pytest.approx(4.0))
+    assert len(numbers["fsc"]) < len(truth.data) // 2  # the curve is that of the box in which it was refined
+    found, expected = (torch.from_numpy(image.data) for image in (read_mrc(tmp_path / "coarse" / "map.mrc"), truth))
+    assert (fourier_shell_correlation(found, expected)[:6] > 0.8).all()
+
+
 def test_everything_is_written_and_is_the_map_of_the_particles(project: Project, refined: Path) -> None:
     names = ("map", "half1", "half2", "mask", "sharpened")
     maps = {name: read_mrc(refined / f"{name}.mrc") for name in names}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scherzer.formats.fsc_xml import write_fsc_xml
 from scherzer.formats.mrc import write_mrc
+from scherzer.fourier.crop import resize_volume
 from scherzer.fourier.shells import fourier_shell_correlation
 from scherzer.maps.refinement import Refinement
 from scherzer.session.star_blocks import write_blocks
@@ -28,7 +29,7 @@ MAP_FILES = {
 }
 
 
-def write_map_files(folder: Path, refined: Refinement, model: Tensor | None = None) -> None:
+def write_map_files(folder: Path, refined: Refinement, box_px: int, model: Tensor | None = None) -> None:
     """Write maps, mask, curves and Guinier plot of a refinement.
 
     Parameters
@@ -37,6 +38,8 @@ def write_map_files(folder: Path, refined: Refinement, model: Tensor | None = No
         Of this map.
     refined : Refinement
         What to write.
+    box_px : int
+        Of the maps, even. Other programs take particles and maps together if both have the same box and pixel size.
     model : Tensor, optional
         ``(b, b, b)`` map, aligned with this one, against which the refined map is compared too.
     """
@@ -47,8 +50,12 @@ def write_map_files(folder: Path, refined: Refinement, model: Tensor | None = No
         "mask": refined.mask,
         "sharpened": refined.sharpened,
     }
+    pixel_size_A = refined.pixel_size_A * len(refined.volume) / box_px
     for role, volume in volumes.items():
-        write_mrc(folder / MAP_FILES[role], volume.cpu().numpy(), refined.pixel_size_A, "volume")
+        resampled = resize_volume(volume, box_px)
+        if role == "mask":
+            resampled = resampled.clamp(0, 1)
+        write_mrc(folder / MAP_FILES[role], resampled.cpu().numpy(), pixel_size_A, "volume")
     write_blocks(curve_blocks(refined, model), folder / MAP_FILES["fsc"])
     fsc = refined.fsc
     title = "scherzer: masked half-maps, corrected by phase randomisation"

@@ -61,7 +61,9 @@ def _refine_from(
     session: Session, settings: SessionSettings, kept: StarTable, start: StartMap, is_main: bool, progress: Progress
 ) -> None:
     """Refine from one start and write what came of it."""
-    task = Task(start, settings.acquisition.symmetry, stated(settings.acquisition, "diameter_A"), settings.refine)
+    box_px = int(kept.optics["rlnImageSize"].iloc[0])
+    diameter_A = stated(settings.acquisition, "diameter_A")
+    task = Task(start, settings.acquisition.symmetry, diameter_A, settings.refine, box_px)
     folder = session.stage(STAGE) / start.name
     particles = load_particles(session, kept, working_box(extent_A(kept), settings.refine))
     refined, _ = refine_to_folder(particles, task, session, folder, progress)

@@ -18,9 +18,13 @@ NUMBERS_FILE = "numbers.json"
 
 
 def numbers_of(
-    refined: Refinement, particles: ParticleSet, files: Mapping[str, str], judgement: Judgement | None = None
+    refined: Refinement,
+    particles: ParticleSet,
+    files: Mapping[str, str],
+    box_px: int,
+    judgement: Judgement | None = None,
 ) -> RefinedSubset:
-    """Return what the study and the results say of a refinement."""
+    """Return what the study and the results say of a refinement whose maps are written in a box."""
     return RefinedSubset(
         resolution_fsc143_A=refined.resolution_fsc143_A,
         resolution_fsc05_A=refined.resolution_fsc05_A,
@@ -32,8 +36,8 @@ def numbers_of(
         mean_score=float(refined.score.mean()),
         files=dict(files),
         tied=refined.tied,
-        box_px=refined.volume.shape[-1],
-        pixel_size_A=refined.pixel_size_A,
+        box_px=box_px,
+        pixel_size_A=particles.extent_A / box_px,
         structure=None if judgement is None else judgement.to_json(),
     )
 

@@ -34,12 +34,15 @@ class Task:
         Of the particle.
     settings : RefineSettings
         Of the refinement.
+    box_px : int
+        Of the maps that are written: that of the particles on disk, which may be finer than refinement needs.
     """
 
     start: StartMap
     symmetry: str
     diameter_A: float
     settings: RefineSettings
+    box_px: int
 
 
 def refine_to_folder(
@@ -72,9 +75,9 @@ def refine_to_folder(
         state_file=folder / STATE_FILE,
     )
     model = fit_sampling(volume, voxel_A, len(refined.volume), refined.pixel_size_A) if task.start.is_model else None
-    write_map_files(folder, refined, model)
+    write_map_files(folder, refined, task.box_px, model)
     files = {role: session.relative(folder / name) for role, name in MAP_FILES.items()}
     judgement = judge(refined, particles, volume, voxel_A, task.symmetry, task.diameter_A, task.settings)
-    numbers = numbers_of(refined, particles, files, judgement)
+    numbers = numbers_of(refined, particles, files, task.box_px, judgement)
     write_numbers(numbers, folder / NUMBERS_FILE)
     return refined, numbers

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scherzer.formats.atomic import write_text
 from scherzer.formats.mrc import read_mrc
+from scherzer.fourier.crop import resize_volume
 from scherzer.geometry.point_groups import point_group
 from scherzer.maps.refinement_round import working_box
 from scherzer.session.acquisition import stated
@@ -121,12 +122,14 @@ def refiner_of(
 ) -> SubsetRefiner:
     """Load what every refinement of the study shares."""
     start, voxel_A = starts[0].read() if starts else (None, 1.0)
+    table = session.read("extract", "particles")
+    particles = load_particles(session, table, working_box(extent_A(table), settings.refine))
     mask = None
     if starts:
-        mask = torch.from_numpy(read_mrc(session.stage("refine") / starts[0].name / MAP_FILES["mask"]).data)
-    table = session.read("extract", "particles")
+        written = read_mrc(session.stage("refine") / starts[0].name / MAP_FILES["mask"]).data
+        mask = resize_volume(torch.from_numpy(written), particles.box).clamp(0, 1)
     return SubsetRefiner(
-        particles=load_particles(session, table, working_box(extent_A(table), settings.refine)),
+        particles=particles,
         start=start,
         start_pixel_size_A=voxel_A,
         mask=mask,

@@ -59,12 +59,12 @@ class SubsetRefiner:
         refined = refine(
             subset, self.start, self.start_pixel_size_A, self.symmetry, self.diameter_A, self.settings, self.mask
         )
-        folder = self.folders.get(subset_key(indices))
+        folder, box_px = self.folders.get(subset_key(indices)), len(refined.volume)
         if folder is None:
-            return numbers_of(refined, subset, {})
-        write_map_files(folder, refined)
+            return numbers_of(refined, subset, {}, box_px)
+        write_map_files(folder, refined, box_px)
         files = {role: str((folder / name).relative_to(self.root)) for role, name in MAP_FILES.items()}
-        return numbers_of(refined, subset, files)
+        return numbers_of(refined, subset, files, box_px)
 
 
 class RefinementCache(MutableMapping[str, RefinedSubset]):

@@ -62,7 +62,7 @@ def refine_particles(
     particles, notes = load(given, working_box(given.extent_A, settings))
     run = replace(run, notes=notes)
     with run.opened() as (session, log), rooms(log, "refine"):
-        task = Task(start, given.symmetry, given.diameter_A, settings)
+        task = Task(start, given.symmetry, given.diameter_A, settings, given.box_px)
         refined, _ = refine_to_folder(particles, task, session, out, progress)
         write_star(with_poses(given.table, refined), out / PARTICLES_FILE)
         run.complete()

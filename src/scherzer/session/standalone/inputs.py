@@ -55,6 +55,11 @@ class ParticleInput:
         return self.files.__getitem__
 
     @property
+    def box_px(self) -> int:
+        """Of the images."""
+        return int(self.table.optics["rlnImageSize"].iloc[0])
+
+    @property
     def pixel_size_A(self) -> float:
         """Of the images."""
         return float(self.table.optics["rlnImagePixelSize"].iloc[0])
