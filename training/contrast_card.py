@@ -55,7 +55,7 @@ def card_text(card: dict[str, Any]) -> str:
             for row in rows
         ),
         "",
-        "What each step is worth, by one network with a third of the training:",
+        "What each step is worth, by one network with a seventh of the training:",
         "",
         "| network | AUROC | accuracy | rms error of log d' |",
         "| --- | --- | --- | --- |",

@@ -19,8 +19,8 @@ from scherzer.micrographs.contrast.scores import score
 from scherzer.micrographs.contrast.training import TrainingSettings, fit_combination, fit_network
 from scherzer.micrographs.contrast.visibility import class_probabilities
 
-# Of the networks that are compared with and without a step: a third of the steps, one member.
-ABLATION_STEPS = 400
+# Of the networks that are compared with and without a step: a seventh of the steps, one member.
+ABLATION_STEPS = 800
 ICE_A = ((0.0, 300.0), (300.0, 500.0), (500.0, 800.0), (800.0, 2000.0))
 
 

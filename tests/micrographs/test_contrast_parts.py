@@ -15,7 +15,7 @@ from scherzer.micrographs.contrast.logistic import fit_logistic
 from scherzer.micrographs.contrast.measurements import CtfNumbers, measure
 from scherzer.micrographs.contrast.network import PATCH_PX, cut_patches, ring_spectrum, with_denoised
 from scherzer.micrographs.contrast.scores import auroc, expected_calibration_error, score
-from scherzer.micrographs.contrast.training import TrainingSettings, fit_combination, fit_network
+from scherzer.micrographs.contrast.training import TrainingSettings, estimate_loss, fit_combination, fit_network
 from scherzer.micrographs.contrast.visibility import (
     GOOD_FROM,
     LABELS,
@@ -227,6 +227,16 @@ def test_a_network_learns_the_size_of_the_signal_and_is_repeatable() -> None:
     estimates = [estimate_patches([first], image) for image in images[50:]]
     means = torch.stack([pair[0] for pair in estimates])
     assert float(torch.corrcoef(torch.stack([means[:, 0], truth[50:]]))[0, 1]) > 0.9
+
+
+def test_patch_that_tells_nothing_does_not_lead_the_fit() -> None:
+    def pull(error: float) -> float:
+        mean = torch.zeros(1, requires_grad=True)
+        estimate_loss(mean, torch.tensor([-1.5]), torch.tensor([error])).backward()
+        return float(-mean.grad)
+
+    assert 0 < pull(0.05) < pull(0.1)
+    assert pull(2.0) < 1.5 * pull(0.15)
 
 
 def test_the_combination_finds_an_honest_spread() -> None:

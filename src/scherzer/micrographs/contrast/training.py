@@ -15,6 +15,9 @@ from scherzer.micrographs.contrast.network import PATCH_PX, PatchNetwork, cut_pa
 # Tried for the error of the combination; see Combination.
 SPREAD_SCALES = np.geomspace(0.4, 4.0, 24)
 SPREAD_FLOORS = (0.01, 0.03, 0.05, 0.08, 0.12)
+# Degrees of freedom of Student's distribution, and the error from which on the robust loss grows only linearly; both
+# are parametric choices.
+FREEDOM, LARGE_ERROR = 4.0, 0.15
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class TrainingSettings:
         Give the network the low-pass of its patches.
     """
 
-    steps: int = 900
+    steps: int = 5500
     batch: int = 16
     learning_rate: float = 4e-3
     weight_decay: float = 2e-2
@@ -80,9 +83,9 @@ def fit_network(
         patches = torch.stack([draw_patch(images[index], rng, settings.augment) for index in chosen])
         seen = with_denoised(patches, settings.denoise).contiguous(memory_format=torch.channels_last)
         mean, log_spread = network(seen)
-        error = log_d_prime[torch.from_numpy(chosen)] - mean
-        # Squared error besides the likelihood, which alone lets hard images go once their stated error is large.
-        loss = (log_spread + 0.5 * (error * torch.exp(-log_spread)).square() + 4 * error.square()).mean()
+        wanted = log_d_prime[torch.from_numpy(chosen)]
+        error = wanted - mean
+        loss = estimate_loss(mean, log_spread, wanted)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -92,6 +95,18 @@ def fit_network(
         if progress and step % 50 == 49:
             progress((step + 1) / settings.steps, f"rms error of log d' {running**0.5:.3f}")
     return network.eval()
+
+
+def estimate_loss(mean: Tensor, log_spread: Tensor, wanted: Tensor) -> Tensor:
+    """Mean loss of estimates, ``(n,)`` each: Student's likelihood with the stated error, and a robust error besides.
+
+    Likelihood alone lets hard images go once their stated error is large. Neither follows a patch that tells nothing,
+    as where a few large particles lie elsewhere.
+    """
+    relative = (wanted - mean) * torch.exp(-log_spread)
+    likelihood = log_spread + (FREEDOM + 1) / 2 * torch.log1p(relative.square() / FREEDOM)
+    robust = torch.nn.functional.huber_loss(mean, wanted, delta=LARGE_ERROR)
+    return likelihood.mean() + 2 / LARGE_ERROR * robust
 
 
 def draw_patch(image: Tensor, rng: np.random.Generator, augment: bool = True) -> Tensor:
