@@ -135,10 +135,11 @@ def reconstructed(known: Known, rotations: Tensor, shift_A: Tensor) -> Tensor:
 
 
 def with_true_map(known: Known, from_true_poses: Tensor, finest_A: float) -> Reached:
-    """Search and climb on the true map, in the band to the ceiling: no alignment to a measured map can do better.
+    """Search and climb on the true map, in the band to the ceiling: what the errors of pose left there cost.
 
-    A map made of these poses would flatter them: images aligned to a map without noise turn their own noise towards
-    it. Each particle is therefore put at its true pose with the error of another one.
+    A map made of these poses would flatter them, since images turn their own noise towards what they are aligned to.
+    Each particle is therefore put at its true pose with the error of another one. A refinement, whose map is made of
+    its own poses, can seem a little better than this.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from scherzer.fourier.shifts import phase_ramp
 from scherzer.likelihood.score import ScoredImages, gemm_dtype, moved_term
 
 SURVIVORS = 8  # references an image keeps for the float32 decision; the best is among 4 in 99.8 % of simulated cases
-SCORE_ENTRIES = 2**22  # entries of one block of scores, 16 MiB in float32
+SCORE_ENTRIES = 2**22  # entries of one block of products, 16 MiB in float32
 IMAGE_ENTRIES = 2**22  # entries of the moved images of one block
 DECISION_ENTRIES = 2**23  # complex entries of the references gathered for one block of decisions
 FILL_ENTRIES = 2**16  # of references that are prepared at a time: they stay in a core's cache

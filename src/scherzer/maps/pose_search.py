@@ -20,7 +20,7 @@ from scherzer.likelihood.score import ScoredImages, prepare
 from scherzer.likelihood.search import ReferenceBank, empty_bank, fill_bank, search, shift_grid
 
 COARSEST_STEP_RAD = math.radians(15)
-SEARCH_FLOPS = 1e12  # per round and half-set: some 6 s of bf16 products on two cores; a dearer grid is coarsened
+SEARCH_FLOPS = 1e12  # per round and half-set: some 3 s of bf16 products on two cores; a dearer grid is coarsened
 STARTS = 4  # candidates of the exhaustive search that start to climb, beside the last pose
 MARGIN = 12.0  # of log likelihood: a candidate further below the best of its particle climbs no further
 BLOCK, BLOCK_ON_DEVICE = 128, 1024  # particles worked on at a time: a core's cache, or enough to fill a GPU
