@@ -10,7 +10,8 @@ from scherzer.fourier.slices import slice_table
 from scherzer.geometry.point_groups import point_group
 from scherzer.geometry.rotations import angle_between, random_rotations
 from scherzer.likelihood.band import make_band
-from scherzer.likelihood.search import shift_grid
+from scherzer.likelihood.score import ScoredImages
+from scherzer.likelihood.search import search, shift_grid
 from scherzer.maps.pose_search import RoundPlan, affordable_grid, slice_bank
 
 BOX, RADIUS = 28, 9.0
@@ -46,3 +47,19 @@ def test_slices_of_quarter_turns_are_those_that_are_cut() -> None:
     assert len(plain) == len(turned) == len(grid)
     number = torch.arange(len(grid)).reshape(2, -1)
     assert torch.allclose(plain.take(number), turned.take(number), atol=1e-3 * float(plain.values.abs().max()))
+
+
+def test_search_tells_half_turns_apart() -> None:
+    """They share their products; numbers and scores are those of a bank that holds every slice."""
+    volume = torch.randn(BOX, BOX, BOX, generator=torch.Generator().manual_seed(0))
+    grid = planned(0.5, "D2", (0.2, 0.5, -0.8))
+    band, table = make_band(BOX, RADIUS), slice_table(volume, RADIUS)
+    plain, turned = slice_bank(table, grid, band), slice_bank(table, grid, band, turns=4)
+    wanted = torch.arange(3, len(grid), 17)  # some of every quarter
+    power = torch.full((len(wanted), len(band)), 1e-3)
+    images = ScoredImages(band, power * plain.values[wanted], power)
+    prior = torch.linspace(0, 1, len(grid))
+    found = [search(images, bank, shift_grid(1, 1), keep=2, log_prior=prior) for bank in (plain, turned)]
+    assert torch.equal(found[1].reference[:, 0], wanted)
+    assert torch.equal(found[0].reference, found[1].reference)
+    assert torch.allclose(found[0].score, found[1].score, rtol=1e-2)
