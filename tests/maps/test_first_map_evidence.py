@@ -9,7 +9,8 @@ from scherzer.maps.held_out import Gain
 @pytest.mark.parametrize(
     ("ball", "rival", "same", "made", "verdict"),
     [
-        (3.0, None, 3, True, "no structure"),
+        (1.0, None, 3, True, "no structure"),
+        (3.0, None, 3, True, "ambiguous"),
         (5.0, None, 0, True, "ambiguous"),
         (5.0, None, 2, False, "structure"),  # whatever was begun came to this map
         (5.0, 5.0, 1, True, "structure"),  # the other signs were tried and explain less

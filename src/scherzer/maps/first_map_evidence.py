@@ -21,7 +21,8 @@ from scherzer.maps.stochastic import Specimen, references_at
 
 Verdict = Literal["structure", "ambiguous", "no structure"]
 
-SIGMA = 4.0  # standard errors over a featureless ball below which there is no structure; our choice, as in refinement
+SIGMA = 4.0  # standard errors over a featureless ball below which a structure is in doubt; our choice, as in refinement
+WEAK_SIGMA = 2.0  # and below which there is none: noise gains nothing, by Jensen's inequality
 CERTAIN_SIGMA = 6.0  # and below which it is not certain: maps in a wrong setting explain a part; a choice of ours
 SETTINGS_SIGMA = 4.0  # unless the other settings were made and explain so much less, or all maps came to be one
 RIVAL_SIGMA = 2.0  # a map this near to the best one, and of another shape, makes it ambiguous
@@ -108,9 +109,11 @@ def weigh(scene: Scene, finalists: list[Finalist], symmetry: str) -> FirstMapEvi
 def conclude(over_ball: Gain, rival: Gain | None, same: int, others: int, made: bool = False) -> tuple[Verdict, str]:
     """Return the verdict and why; ``made`` where the rival is the best of the other settings."""
     told = f"{over_ball.mean:+.2f} nats a particle, standard error {over_ball.error:.2f}"
-    if not over_ball.sigma > SIGMA:
+    if not over_ball.sigma > WEAK_SIGMA:
         return "no structure", f"no structure: particles that it has not seen do not prefer the map to a ball ({told})"
     first = f"particles that it has not seen prefer the map to a ball ({told})"
+    if not over_ball.sigma > SIGMA:
+        return "ambiguous", f"ambiguous: {first}, but not clearly"
     ruled_out = same > 0 if rival is None else made and rival.sigma > SETTINGS_SIGMA
     if not (over_ball.sigma > CERTAIN_SIGMA or ruled_out):
         return "ambiguous", f"ambiguous: {first}, but not by so much that a map in a wrong setting is ruled out"
