@@ -72,7 +72,7 @@ def test_map_reports_its_sampling_and_choice(dihedral: Scene, first_map: AbIniti
     assert len(first_map.held_out_score) == SETTINGS.seeds
     second_best = sorted(first_map.held_out_score)[-2]  # two are settled, and one of them is chosen
     assert first_map.held_out_score[first_map.chosen] >= second_best > 0
-    assert sorted(first_map.batches) == [12, 12, 12, 24, 24, 24]  # after half of them the better half went on
+    assert sorted(first_map.batches) == [12, 12, 12, 12, 24, 24]  # after half of them the best two went on
     assert first_map.batches[first_map.chosen] >= 24
 
 

@@ -22,7 +22,7 @@ from scherzer.maps.symmetrise import symmetrise_volume
 from scherzer.maps.symmetry_check import AXES_SHARE, RELEASE_BATCHES, GroupScore, check_symmetry, sentence_of
 
 RUNGS = ((4.0, 2.0), (2.0, 1.0))  # temperature at the ends of each half of the batches
-KEPT = 0.5  # share of the starts that goes on after the first half, but two at least
+KEPT = 1 / 4  # share of the starts that goes on after the first half, but two at least
 FREE_ROUND, FREE_STARTS = 1, 4  # the round whose starts know of no symmetry, and how many these are: they cost more
 SETTLED = 2  # of the starts that went on to the end, those that all particles then improve
 RACE_SHARE, POLISH_AT = 0.5, 0.9  # of the work: when the starts have ended, and when the best map is known
@@ -103,7 +103,7 @@ def reconstruct_ab_initio(
     Each start begins with particles inserted at random orientations and repeats: align a random batch on the present
     map, insert it at poses drawn from their posterior, fade out older batches, while the posterior sharpens. The band
     is fine from the beginning: what tells the settings of a round particle apart is not seen in a coarse one, in which
-    the map would settle. Not every start arrives; after half of the batches the better half goes on, judged by
+    the map would settle. Not every start arrives; after half of the batches the best quarter goes on, judged by
     particles that were never inserted. All particles with the whole of their posterior then improve the best ones,
     and try the settings that differ by a sign of a harmonic. The best map goes on in a finer band and is polished at
     continuous poses of all particles, up to the finest one. The symmetry is imposed throughout; where no structure
@@ -221,7 +221,7 @@ def _held_out(particles: ParticleSet, settings: AbInitioSettings) -> Tensor:
 def _race(
     specimen: Specimen, resolution_A: float, settings: AbInitioSettings, number: int, told: _Told
 ) -> list[_Start]:
-    """Run a round's starts a while and go on with the better half; return all."""
+    """Run a round's starts a while and go on with the best quarter; return all."""
     device = specimen.group.device
     lengths = [settings.batches // len(RUNGS)] * len(RUNGS)
     lengths[-1] += settings.batches - sum(lengths)

@@ -38,7 +38,7 @@ class AbInitioSettings:
     Attributes
     ----------
     seeds : int
-        Random starts. After half of the batches the half that best explains held-out particles goes on.
+        Random starts. After half of the batches the quarter that best explains held-out particles goes on.
     rounds : int
         So often, at most, are starts made while none leads to a structure for certain; the second time a few without
         the symmetry, the axes of which are then sought in them.
@@ -56,7 +56,7 @@ class AbInitioSettings:
         Of all random choices.
     """
 
-    seeds: int = 4
+    seeds: int = 8
     rounds: int = 3
     batches: int = 20
     batch_particles: int = 300
