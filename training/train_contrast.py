@@ -38,8 +38,8 @@ TRAINING_SPECIMENS, VALIDATION_SPECIMENS = 2000, 120
 # Drawn; one in ten is of a body in pieces and is left out.
 TRAINING_IMAGES, VALIDATION_IMAGES = 6000, 240
 MEASURED, TEST_IMAGES_PER_SESSION = 220, 6
-# Fields of view, A. Usual micrographs have seven times the area of those of the test.
-TRAINING_SIDE_A, TEST_SIDE_A = 1152.0, 1300.0
+# Fields of view, A: training takes a patch of each; how sure a whole micrograph makes is set and tested on wider ones.
+TRAINING_SIDE_A, WHOLE_SIDE_A = 1152.0, 2600.0
 
 
 def main() -> None:
@@ -85,32 +85,27 @@ def main() -> None:
 
 def training_set() -> LabelledSet:
     """Make the micrographs that are trained on."""
-    return make_set(
-        drawn(made_up_subjects(TRAINING_SPECIMENS, SEED + 1), TRAINING_IMAGES, SEED + 11), MEASURED, said("training")
-    )
+    scenes = drawn(made_up_subjects(TRAINING_SPECIMENS, SEED + 1), TRAINING_IMAGES, SEED + 11, TRAINING_SIDE_A)
+    return make_set(scenes, MEASURED, said("training"))
 
 
 def validation_set() -> LabelledSet:
     """Make those by which members are weighed and errors are made honest: specimens that are not trained on."""
-    return make_set(
-        drawn(made_up_subjects(VALIDATION_SPECIMENS, SEED + 2), VALIDATION_IMAGES, SEED + 12),
-        VALIDATION_IMAGES,
-        said("validation"),
-    )
+    scenes = drawn(made_up_subjects(VALIDATION_SPECIMENS, SEED + 2), VALIDATION_IMAGES, SEED + 12, WHOLE_SIDE_A)
+    return make_set(scenes, len(scenes), said("validation"))
 
 
 def test_set(models: list[Path]) -> LabelledSet:
     """Make the test's sessions, all of them measured."""
-    scenes = draw_test_sessions(test_subjects(models, SEED + 3), TEST_IMAGES_PER_SESSION, TEST_SIDE_A, SEED + 13)
+    scenes = draw_test_sessions(test_subjects(models, SEED + 3), TEST_IMAGES_PER_SESSION, WHOLE_SIDE_A, SEED + 13)
     return make_set(scenes, len(scenes), said("test"))
 
 
-def drawn(subjects: list[Subject], count: int, seed: int) -> list[Scene]:
+def drawn(subjects: list[Subject], count: int, seed: int, side_A: float) -> list[Scene]:
     """Draw so many scenes, each with a generator of its own, and leave out those of bodies in pieces."""
     whole = {subject.name for subject in subjects if in_one_piece(subject.specimen.atoms)}
     scenes = (
-        draw_training_scene(np.random.default_rng([seed, index]), subjects, TRAINING_SIDE_A, index)
-        for index in range(count)
+        draw_training_scene(np.random.default_rng([seed, index]), subjects, side_A, index) for index in range(count)
     )
     return [scene for scene in scenes if scene.subject.name in whole]
 
