@@ -19,11 +19,10 @@ from scherzer.simulate.session import simulate_session
 from scherzer.simulate.settings import SimulationSettings
 
 TRUTH = "truth"
-# The demo shows every stage within minutes: a coarser pixel, fewer starts, rounds and repeats than a real session gets.
+# The demo shows every stage within minutes: a coarser pixel, fewer rounds and repeats than a real session gets.
 DEMO_FINEST_A = 5.0
 DEMO_ROUNDS = 4
 DEMO_TARGET_A = 5.0
-DEMO_STARTS, DEMO_BATCHES = 6, 24
 DEMO_REFINEMENTS, DEMO_DRAWS = 15, 3
 # What the user of a real session would know and state.
 FACTS = "acquisition.yaml"
@@ -46,7 +45,6 @@ def prepare_demo(
     settings = replace(
         settings,
         extract=replace(settings.extract, finest_A=DEMO_FINEST_A),
-        abinitio=replace(settings.abinitio, seeds=DEMO_STARTS, batches=DEMO_BATCHES),
         refine=replace(settings.refine, iterations=DEMO_ROUNDS),
         study=replace(
             settings.study, max_refinements=DEMO_REFINEMENTS, draws=DEMO_DRAWS, target_resolution_A=DEMO_TARGET_A
